@@ -1,0 +1,14 @@
+"""dpjupyter: SQL with differential privacy in Jupyter. ``%load_ext dpjupyter`` to begin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Register ``%dpsql`` and ``%%dpsql``."""
+    from dpjupyter.magics import register  # noqa: PLC0415 - imported only when asked for
+
+    register(ipython)

@@ -1,0 +1,324 @@
+"""The owner's policy: which tables exist, whom their rows belong to, what is public about them.
+
+A policy is a TOML file. :func:`load` reads it, :class:`Policy` is what the engine works with.
+Everything an analyst learns without paying (names, types, bounds, domains, prices) comes from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from dpjupyter.engine.model import Kind, SqlType
+from dpjupyter.errors import PolicyError
+
+Strategy = Literal["reject", "allow"]
+Scalar = bool | int | float | str
+
+MAX_TOTAL_BUDGET = 9_000_000.0  # the integer gate of the ledger is in 1e-12 of this in 64 bits
+
+
+def _no_bool(value: Any) -> Any:
+    # TOML booleans would pass as numbers; a budget of `true` is a typing mistake.
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not a boolean")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Budget(_Strict):
+    """What one budget row may spend in one cycle."""
+
+    total_budget: Number = Field(default=10000.0, gt=0, le=MAX_TOTAL_BUDGET)
+    delta: Number = Field(default=1e-6, gt=0, lt=1)
+    slack: Number | None = Field(default=None, gt=0, lt=1, description="default: delta / 2")
+    recover_cycle: int = Field(default=30, ge=1, le=36500, description="days between two recoveries")
+    exhausted_strategy: Strategy = "reject"
+
+    @model_validator(mode="after")
+    def _slack_below_delta(self) -> Self:
+        if self.slack is not None and self.slack > self.delta:
+            raise ValueError("slack must not exceed delta")
+        return self
+
+    @property
+    def slack_or_default(self) -> float:
+        """Failure probability reserved for the rho branch of the filter."""
+        return self.delta / 2 if self.slack is None else self.slack
+
+
+class Column(_Strict):
+    """What is public about one column."""
+
+    type: str
+    bounds: tuple[Scalar, Scalar] | None = Field(default=None, description="closed interval of the values")
+    domain: tuple[Scalar, ...] | None = Field(default=None, description="every value that may occur, NULL aside")
+    nullable: bool = True
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        kind = self.sql_type.kind  # raises on an unknown type
+        if self.bounds is not None:
+            if kind not in (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.DATE, Kind.TIMESTAMP):
+                raise ValueError(f"bounds on a column of type {self.type}: only numbers, dates and timestamps have them")
+            low, high = self.bounds
+            if isinstance(low, str) != isinstance(high, str):
+                raise ValueError("both bounds must be of one kind")
+            for bound in self.bounds:
+                if isinstance(bound, float) and not math.isfinite(bound):
+                    raise ValueError("bounds must be finite")
+            if low > high:  # type: ignore[operator]
+                raise ValueError(f"lower bound {low} is above upper bound {high}")
+        if self.domain is not None:
+            if not self.domain:
+                raise ValueError("domain is empty")
+            if len(set(self.domain)) != len(self.domain):
+                raise ValueError("domain holds a value twice")
+        return self
+
+    @property
+    def sql_type(self) -> SqlType:
+        """The column's type, parsed."""
+        return SqlType.parse(self.type)
+
+
+class Step(_Strict):
+    """One hop of a foreign-key path: ``column`` of this table is ``ref_column`` of ``ref_table``."""
+
+    column: str
+    ref_table: str
+    ref_column: str
+
+
+class Unit(_Strict):
+    """How a row names its privacy unit: itself, a column, or a path of foreign keys ending in a column."""
+
+    kind: Literal["row", "column", "path"]
+    column: str = ""
+    path: tuple[Step, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Unit:
+        """Read ``row``, ``customer_id`` or ``order_id -> orders.order_id -> customer_id``.
+
+        Raises: ValueError: the text has another form.
+        """
+        parts = [part.strip() for part in text.split("->")]
+        if not all(parts):
+            raise ValueError(f"unit {text!r} has an empty part")
+        if parts == ["row"]:
+            return cls(kind="row")
+        if len(parts) == 1:
+            return cls(kind="column", column=parts[0])
+        if len(parts) % 2 == 0:
+            # `a -> t.b` ends in the referenced key itself: that column is the unit.
+            parts.append(parts[-1].rpartition(".")[2])
+        steps: list[Step] = []
+        for here, there in zip(parts[:-1:2], parts[1::2], strict=True):
+            table, dot, column = there.rpartition(".")
+            if not dot:
+                raise ValueError(f"{there!r} in unit {text!r} must be table.column")
+            steps.append(Step(column=here, ref_table=table, ref_column=column))
+        if parts[-1] == steps[-1].ref_column:
+            # The last key is the unit: its value is already in the referencing column.
+            last = steps.pop()
+            if not steps:
+                return cls(kind="column", column=last.column)
+            return cls(kind="path", path=tuple(steps), column=last.column)
+        return cls(kind="path", path=tuple(steps), column=parts[-1])
+
+    def __str__(self) -> str:
+        if self.kind == "path":
+            return " -> ".join([*(f"{s.column} -> {s.ref_table}.{s.ref_column}" for s in self.path), self.column])
+        return self.column or "row"
+
+
+def _unit(value: Any) -> Any:
+    return Unit.parse(value) if isinstance(value, str) else value
+
+
+class Table(Budget):
+    """One table: private (with a unit and a budget) or public."""
+
+    private: bool = True
+    unit: Annotated[Unit, BeforeValidator(_unit)] | None = Field(default=None, description="row | column | key -> table.key -> column")
+    source: str = Field(default="", description="name in the warehouse, if not the table's name here")
+    columns: dict[str, Column] = Field(min_length=1)
+    keys: tuple[tuple[str, ...], ...] = Field(default=(), description="column sets that are unique")
+    enforced_keys: bool = Field(default=False, description="the warehouse itself enforces `keys`")
+    rows: int | None = Field(default=None, ge=0, description="public tables: most rows it may have")
+    max_rows: int = Field(default=1, ge=1, le=2**31, description="rows of one unit counted in one group")
+    max_groups: int = Field(default=1, ge=1, le=2**31, description="groups one unit is counted in")
+    min_units: int = Field(default=1, ge=1, description="open keys: groups of fewer units stay hidden")
+    key_delta: Number | None = Field(default=None, gt=0, lt=1, description="delta of one release of open keys")
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.private and self.unit is None:
+            raise ValueError("a private table needs `unit`: row, a column, or a path of foreign keys")
+        if not self.private and self.unit is not None:
+            raise ValueError("a public table has no `unit`")
+        for key in self.keys:
+            for name in key:
+                if name not in self.columns:
+                    raise ValueError(f"key column {name!r} is not among the columns")
+        if self.unit is not None and self.unit.kind != "row":
+            first = self.unit.path[0].column if self.unit.path else self.unit.column
+            if first not in self.columns:
+                raise ValueError(f"unit column {first!r} is not among the columns")
+        if len({name.casefold() for name in self.columns}) != len(self.columns):
+            raise ValueError("two column names differ only in case")
+        return self
+
+
+class Database(_Strict):
+    """Where the tables live."""
+
+    prefix: str = Field(min_length=1, description="host of the database, first part of every budget row's name")
+    name: str = Field(min_length=1)
+    backend: str = Field(description="URL of the warehouse: duckdb:///file, snowflake://connection")
+    data_version: str = Field(default="1", description="change it when the data changes: filed answers expire")
+    unit_entity: str = Field(default="person", description="what one privacy unit is, in words")
+
+
+class Limits(_Strict):
+    """What an analyst may ask for."""
+
+    default_epsilon: Number = Field(default=0.9, gt=0)
+    default_delta: Number = Field(default=1e-8, gt=0, lt=1)
+    default_mechanism: Literal["laplace", "gauss"] = "laplace"
+    min_epsilon: Number = Field(default=1e-3, ge=1e-6)
+    max_epsilon: Number = Field(default=10.0, le=100.0)
+    max_failures: int = Field(default=20, ge=1, description="charged failures per analyst and cycle")
+    time_grid_ms: int = Field(default=250, ge=0, le=60_000, description="replies leave on multiples of this; 0 = off")
+    domain_cap: int = Field(default=10_000, ge=1, le=1_000_000, description="largest product of key domains")
+    public_row_cap: int = Field(default=10_000, ge=1, description="public tables up to this size may be cross joined or fetched")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.min_epsilon <= self.default_epsilon <= self.max_epsilon:
+            raise ValueError("default_epsilon must lie within [min_epsilon, max_epsilon]")
+        return self
+
+
+class Policy(_Strict):
+    """One database's policy. Frozen; its checksum names exactly what analysts were told."""
+
+    database: Database
+    limits: Limits = Limits()
+    total: Budget | None = Field(default=Budget(), description="the database-wide row '*'; false for none")
+    analysts: Budget = Field(default=Budget(), description="default quota of an analyst, per budget row")
+    tables: dict[str, Table] = Field(min_length=1)
+    _checksum: str = PrivateAttr(default="")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _total_off(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("total") is False:
+            return {**data, "total": None}
+        return data
+
+    @model_validator(mode="after")
+    def _tables_fit(self) -> Self:
+        if "*" in self.tables:
+            raise ValueError("tables: '*' is the name of the database-wide budget row")
+        if len({name.casefold() for name in self.tables}) != len(self.tables):
+            raise ValueError("tables: two names differ only in case")
+        kinds: dict[Kind, str] = {}
+        for name, table in self.tables.items():
+            if table.unit is None or table.unit.kind == "row":
+                continue
+            here, unit = table, table.unit
+            for step in unit.path:
+                if step.column not in here.columns:
+                    raise ValueError(f"tables.{name}.unit: no column {step.column!r}")
+                there = self.tables.get(step.ref_table)
+                if there is None:
+                    raise ValueError(f"tables.{name}.unit: no table {step.ref_table!r}")
+                if step.ref_column not in there.columns:
+                    raise ValueError(f"tables.{name}.unit: no column {step.ref_column!r} in {step.ref_table}")
+                if not there.private:
+                    raise ValueError(f"tables.{name}.unit: path runs through the public table {step.ref_table}")
+                here = there
+            if unit.column not in here.columns:
+                raise ValueError(f"tables.{name}.unit: no column {unit.column!r} at the end of the path")
+            kinds[here.columns[unit.column].sql_type.kind] = name
+        if len(kinds) > 1:
+            raise ValueError(f"units of {', '.join(sorted(kinds.values()))} have different types: one policy has one unit entity")
+        return self
+
+    @property
+    def dialect(self) -> str:
+        """sqlglot dialect of the backend, which analysts write in."""
+        return self.database.backend.partition(":")[0]
+
+    @property
+    def checksum(self) -> str:
+        """sha256 of the canonical form, as hex; the backend's URL is not part of it."""
+        if not self._checksum:
+            data = self.model_dump(mode="json")
+            data["database"]["backend"] = self.dialect
+            text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+            self._checksum = hashlib.sha256(text.encode()).hexdigest()
+        return self._checksum
+
+
+def parse(text: str, where: str = "policy") -> Policy:
+    """Read a policy from TOML text.
+
+    Raises: PolicyError: with file, line and key of everything that is wrong.
+    """
+    try:
+        return Policy.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{where}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        lines = [f"{where}:{_line(text, e['loc'])}: {'.'.join(map(str, e['loc'])) or 'policy'}: {_reason(e['msg'])}" for e in error.errors()]
+        raise PolicyError("\n".join(lines)) from None
+
+
+def load(path: Path) -> Policy:
+    """Read a policy file; see :func:`parse`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path.name}: cannot be read ({type(error).__name__})") from None
+    return parse(text, path.name)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of policy files, for editors."""
+    return Policy.model_json_schema()
+
+
+def _reason(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _line(text: str, loc: tuple[int | str, ...]) -> int:
+    """Best guess of the line a key stands on: the deepest part of its path that is found in order."""
+    lines = text.splitlines()
+    found = 1
+    for part in loc:
+        if not isinstance(part, str):
+            continue
+        pattern = re.compile(rf"(^\s*|[\[.\"'{{,]\s*){re.escape(part)}[\"']?\s*(\]|=|\.)")
+        hit = next((n for n in range(found - 1, len(lines)) if pattern.search(lines[n])), None)
+        if hit is not None:
+            found = hit + 1
+    return found

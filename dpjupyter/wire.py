@@ -1,0 +1,338 @@
+"""Routes and the records that cross HTTP. Both sides import this and nothing else of each other.
+
+Every reply is ``{"status": {"code", "Message", "data"?, "error"?}}``; ``code`` is 200 or 1.
+openapi.json and the TypeScript types of the JupyterLab extension are generated from here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+API = "/api/v1"
+QUERY = f"{API}/query"
+QUOTE = f"{API}/quote"
+BUDGET_SET = f"{API}/budget/set"
+BUDGET_GET = f"{API}/budget/get"
+BUDGET_LIST = f"{API}/budget/list"
+CATALOG = f"{API}/catalog"
+AUDIT = f"{API}/audit"
+SUSPEND = f"{API}/suspend"
+ME = f"{API}/me"
+HEALTH = f"{API}/health"
+OPENAPI = f"{API}/openapi.json"
+METRICS = "/metrics"
+
+MAX_TOTAL_BUDGET = 9_000_000.0
+Value = bool | int | float | str | None
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("must be a finite number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+# ---------------------------------------------------------------- asking
+class QueryOption(_Record):
+    """How to answer."""
+
+    skip_cache: bool = False  # the requirement writes 1
+    with_column_type: bool = True
+
+
+class DbConfig(_Record):
+    """Which database is asked. Credentials are refused: they belong to the gateway."""
+
+    reader: str | None = None  # backend kind: duckdb, snowflake
+    prefix: str | None = None
+    psm: str | None = None  # other names of prefix
+    host: str | None = None
+    database: Name
+    sha256sum: str | None = None
+    queryOption: QueryOption = QueryOption()  # noqa: N815 - the requirement's name
+
+    @model_validator(mode="after")
+    def _one_prefix(self) -> DbConfig:
+        given = {name for name in (self.prefix, self.psm, self.host) if name}
+        if len(given) > 1:
+            raise ValueError("psm, host and prefix name different databases")
+        return self
+
+    @property
+    def prefix_given(self) -> str | None:
+        """The prefix under whichever name it came."""
+        return self.prefix or self.psm or self.host
+
+
+class BudgetSetting(_Record):
+    """Privacy budget of EACH answer."""
+
+    epsilon: Number | None = None
+    delt: Number | None = None
+    answers: dict[str, dict[Literal["epsilon"], Number]] = {}  # output column -> its own epsilon
+
+
+class DpConfig(_Record):
+    """Mechanism and budget."""
+
+    dp_method: Literal["Laplace", "Gauss"] | None = None
+    budget_setting: BudgetSetting = BudgetSetting()
+    max_rows: int | None = Field(default=None, ge=1)
+    max_groups: int | None = Field(default=None, ge=1)
+
+
+class QueryConfig(_Record):
+    """traceid is the request id: a retry with the same id gets the same answer."""
+
+    traceid: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-]+$")] | None = None
+    timeout_s: Number | None = Field(default=None, gt=0)
+    parameters: dict[str, Value] = {}  # values of :name placeholders
+
+
+class Extra(_Record):
+    """Debugging."""
+
+    debug: bool = False
+
+
+class QueryRequest(_Record):
+    """Body of POST /query and POST /quote: the requirement's whole key."""
+
+    sql: str = Field(min_length=1, max_length=100_000)
+    dbconfig: DbConfig
+    queryconfig: QueryConfig = QueryConfig()
+    dpconfig: DpConfig = DpConfig()
+    extra: Extra = Extra()
+
+
+class BudgetSetRequest(_Record):
+    """Body of POST /budget/set. null means left out."""
+
+    prefix: Name
+    db_name: Name
+    table_name: Name
+    total_budget: Number | None = Field(default=None, gt=0, le=MAX_TOTAL_BUDGET)
+    recover_cycle: Annotated[int, Field(ge=1, strict=True)] | None = None
+    exhausted_strategy: Literal["reject", "allow"] | None = None
+    analyst: Name | None = None
+
+
+# ---------------------------------------------------------------- replies (status.data)
+class ErrorInfo(_Record):
+    """status.error."""
+
+    type: str
+    hint: str = ""
+    request_id: str = ""
+    line: int | None = None
+    column: int | None = None
+    length: int | None = None
+
+
+class BudgetInfo(_Record):
+    """The requirement's seventeen columns in table order, residual_budget after total_budget."""
+
+    prefix: str
+    db_name: str
+    table_name: str
+    total_budget: float
+    residual_budget: float
+    consumed_budget: float
+    recover_cycle: int
+    exhausted_strategy: str
+    create_time: str
+    last_update_time: str
+    last_recover_time: str
+    slack: float
+    num_dpcall: int
+    sum_eps: float
+    sum_del: float
+    sum_sq_eps: float
+    sum_exp_eps: float
+    prod_del: float
+
+
+class BudgetRow(BudgetInfo):
+    """A row of /budget/list: with our own columns."""
+
+    analyst: str | None = None
+    delta: float = 0.0
+    next_recover_time: str = ""
+    lifetime_epsilon: float = 0.0  # all cycles together
+    unmetered_answers: int = 0
+    suspended: bool = False
+
+
+class CellInterval(_Record):
+    """lower..upper at one confidence."""
+
+    lower: float
+    upper: float
+
+
+class ColumnUtility(_Record):
+    """How exact a column is."""
+
+    name: str
+    mechanism: str = ""
+    scale: float | None = None  # in the column's unit
+    epsilon: float | None = None
+    half_width: dict[str, float] = {}  # expected, by confidence: "0.95" -> plus or minus
+    derived: bool = False
+
+
+class TablePrice(_Record):
+    """What a query costs one budget row."""
+
+    table: str
+    analyst: str | None = None
+    epsilon: float
+    delta: float
+    before: float | None = None  # residual before
+    after: float | None = None
+    affordable: bool = True
+    unmetered: bool = False
+
+
+class AnswerPrice(_Record):
+    """What one answer costs."""
+
+    label: str
+    columns: list[str] = []
+    epsilon: float
+    delta: float
+    mechanism: str
+
+
+class Privacy(_Record):
+    """dp_info.privacy."""
+
+    epsilon: float  # of the whole query, basic composition
+    rho: float
+    delta: float
+    answers: list[AnswerPrice] = []
+    tables: list[TablePrice] = []
+
+
+class QuoteReply(_Record):
+    """status.data of POST /quote."""
+
+    privacy: Privacy
+    utility: list[ColumnUtility]
+    affordable: bool
+    notes: list[str] = []
+    columns: list[dict[str, str]] = []  # [{Name, Type}]
+    checksum: str
+    cached: bool = False  # the same question has been answered in this cycle: free
+
+
+class DpInfo(_Record):
+    """Data.dp_info of POST /query."""
+
+    privacy: Privacy
+    utility: list[ColumnUtility]
+    intervals: dict[str, dict[str, list[list[float] | None]]] = {}  # confidence -> column -> row -> [lower, upper]
+    balance: dict[str, float] = {}  # residual per table row, the asking analyst's view
+    receipt: dict[str, Any] = {}  # request_id, time, debited, unmetered
+    notes: list[str] = []
+    cached: bool = False
+    unmetered: bool = False
+    kind: Literal["private", "public", "synthetic"] = "private"
+
+
+class QueryReply(_Record):
+    """status.data of POST /query."""
+
+    Meta: list[dict[str, str]] | None = None  # [{Name, Type}]
+    Data: dict[str, list[Value]]  # column -> values; column names made unique as name, name_1, ...
+    dp_info: DpInfo
+    debug: dict[str, Any] | None = None
+
+
+class CatalogColumn(_Record):
+    """A declared column."""
+
+    name: str
+    type: str
+    nullable: bool
+    bounds: tuple[Value, Value] | None = None
+    domain: list[Value] | None = None
+    description: str = ""
+
+
+class CatalogTable(_Record):
+    """A declared table."""
+
+    name: str
+    private: bool
+    unit: str | None = None
+    columns: list[CatalogColumn]
+    keys: list[list[str]] = []
+    max_rows: int = 1
+    max_groups: int = 1
+    min_units: int = 1
+    open_keys: bool = False  # key_delta is set: GROUP BY of undeclared values is possible
+    description: str = ""
+    synthetic: bool = False  # a twin is published
+
+
+class CatalogDatabase(_Record):
+    """A database this gateway serves; from the policy, never from the warehouse."""
+
+    prefix: str
+    name: str
+    reader: str
+    sha256sum: str
+    unit_entity: str
+    data_version: str
+    default_epsilon: float
+    default_mechanism: str
+    min_epsilon: float
+    max_epsilon: float
+    functions: list[str] = []
+    tables: list[CatalogTable]
+
+
+class CatalogReply(_Record):
+    """status.data of GET /catalog."""
+
+    databases: list[CatalogDatabase]
+
+
+class MeReply(_Record):
+    """status.data of GET /me."""
+
+    name: str
+    role: Literal["analyst", "owner", "viewer"]
+    expires: str | None = None
+    gateway_version: str = ""
+
+
+class SuspendRequest(_Record):
+    """Body of POST /suspend: an analyst or a table, until lifted."""
+
+    analyst: Name | None = None
+    prefix: Name | None = None
+    db_name: Name | None = None
+    table_name: Name | None = None
+    lift: bool = False
+    reason: str = Field(default="", max_length=500)
+
+
+class Progress(_Record):
+    """A line of the streamed reply (Accept: application/x-ndjson); the last line is the envelope itself."""
+
+    stage: Literal["queued", "running", "finishing"]  # debited and later are not told apart to analysts
+    elapsed_s: float
+    request_id: str
