@@ -174,6 +174,7 @@ class Scan:
 
     table: str
     columns: Mapping[str, str]
+    source: str = ""  # its name in the warehouse, where that differs
 
 
 @dataclass(frozen=True, slots=True)
