@@ -19,7 +19,9 @@
     ├── Busy                       all workers are taken                                 429
     ├── LedgerUnavailable          the ledger's database does not answer                 503
     ├── QueryFailed                charged, then failed: one constant message            503
-    └── BadRequest / NotFound      malformed request / no such thing                     400 / 404
+    ├── BadRequest / NotFound      malformed request / no such thing                     400 / 404
+    └── NotConnected               the notebook knows no gateway, or a broken setting    analyst side only
+        └── GatewayUnreachable     nothing answers at the gateway's address              analyst side only
 
 Messages are made from the SQL text, the policy and the caller's own balance, never from data.
 """
@@ -190,3 +192,13 @@ class NotFound(DpError):
     """There is no such thing."""
 
     status = 404
+
+
+class NotConnected(DpError):
+    """The notebook knows no gateway, or the connection's settings are broken. Nothing was sent."""
+
+
+class GatewayUnreachable(NotConnected):
+    """Nothing that speaks our protocol answers at the gateway's address."""
+
+    status = 503

@@ -98,6 +98,9 @@ class QueryConfig(_Record):
     traceid: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-]+$")] | None = None
     timeout_s: Number | None = Field(default=None, gt=0)
     parameters: dict[str, Value] = {}  # values of :name placeholders
+    save_as: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = None  # keep the released table as saved.NAME
+    synthetic: bool = False  # run on the published twin: free
+    rehearse: int | None = Field(default=None, ge=1, le=1000)  # run the whole road this many times on the twin: free
 
 
 class Extra(_Record):
@@ -172,6 +175,12 @@ class BudgetRow(BudgetInfo):
     lifetime_epsilon: float = 0.0  # all cycles together
     unmetered_answers: int = 0
     suspended: bool = False
+
+
+class BudgetListReply(_Record):
+    """status.data of GET /budget/list: the rows the caller may see; analysts see shared rows and their own."""
+
+    budgets: list[BudgetRow]
 
 
 class CellInterval(_Record):
@@ -328,6 +337,45 @@ class SuspendRequest(_Record):
     table_name: Name | None = None
     lift: bool = False
     reason: str = Field(default="", max_length=500)
+
+
+class SuspendReply(_Record):
+    """status.data of POST /suspend: what is suspended now."""
+
+    suspended: list[SuspendRequest] = []
+
+
+class AuditRow(_Record):
+    """One request in the audit log."""
+
+    time: str
+    request_id: str
+    analyst: str
+    prefix: str
+    db_name: str
+    verdict: str  # answered, cached, refused, failed, unmetered, debited
+    reason: str = ""
+    sql: str = ""
+    tables: list[str] = []
+    epsilon: float = 0.0  # charged to each table
+    delta: float = 0.0
+    mechanism: str = ""
+    fingerprint: str = ""  # equal for the same question asked again
+    checksum: str = ""
+
+
+class AuditReply(_Record):
+    """status.data of GET /audit?analyst&table&verdict&since&until&limit&offset; newest first. Analysts see their own rows."""
+
+    rows: list[AuditRow]
+    total: int = 0  # rows that match, without limit and offset
+
+
+class HealthReply(_Record):
+    """status.data of GET /health; no token needed, so it says little."""
+
+    ok: bool
+    version: str = ""
 
 
 class Progress(_Record):
