@@ -1,0 +1,133 @@
+"""DuckDB files as a warehouse: read-only, cut off from the file system and the network."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import duckdb
+
+from dpjupyter.engine.backends import BackendFailed
+from dpjupyter.engine.backends.rows import plain_rows
+from dpjupyter.engine.backends.watch import Watch
+from dpjupyter.errors import PolicyError
+
+IDLE_CURSORS = 16  # free cursors kept; more are made when more statements run at once
+
+# An analyst's SQL must reach the declared tables and nothing else, even if a rule of the planner were wrong.
+LOCKED = {
+    "enable_external_access": "false",  # no files, no URLs, no ATTACH, no COPY
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "python_enable_replacements": "false",  # DuckDB would read Python variables by name
+    "preserve_insertion_order": "false",  # rows are summed: their order costs memory and means nothing
+    "lock_configuration": "true",
+}
+_SETTINGS = {"memory": "memory_limit", "threads": "threads"}  # URL parameter -> DuckDB's name
+
+
+class DuckDBBackend:
+    """Pool of cursors over one DuckDB database; each running statement has a cursor of its own."""
+
+    dialect = "duckdb"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Serve statements from an open connection, with whatever rights it has.
+
+        The backend owns it from now on: close() closes it.
+        """
+        self._root = connection
+        self._free: list[duckdb.DuckDBPyConnection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(cls, url: str) -> DuckDBBackend:
+        """Open ``duckdb:///path/to/file.duckdb?memory=4GB&threads=4`` or ``duckdb:///:memory:``.
+
+        The path is taken as it stands after the third slash: relative to the working directory,
+        absolute with a fourth slash; a path found only from the root is taken from there.
+
+        Raises: PolicyError: no such file, an unknown parameter, or a file that cannot be opened read-only.
+        """
+        path, settings = _read(url)
+        try:
+            if path is None:
+                return cls(duckdb.connect(":memory:", config={**LOCKED, **settings}))
+            return cls(duckdb.connect(str(path), read_only=True, config={**LOCKED, **settings}))
+        except (duckdb.Error, OSError) as error:
+            # The driver's text may show values of the file: only its kind is told.
+            raise PolicyError(
+                f"DuckDB database {path or ':memory:'} cannot be opened read-only ({type(error).__name__})",
+                hint="Is it open for writing elsewhere, or written by another version of DuckDB?",
+            ) from None
+
+    def fetch(self, sql: str, *, tag: str, timeout_s: float, cancelled: threading.Event) -> list[tuple[object, ...]]:
+        """Run one SELECT; see the Protocol. DuckDB keeps no query history, so ``tag`` is not used."""
+        if cancelled.is_set():
+            raise BackendFailed("cancelled")
+        cursor = self._take()
+        watch = Watch(cursor.interrupt, cancelled, timeout_s)
+        try:
+            with watch:
+                rows = _select(cursor, sql)
+        except Exception:  # noqa: BLE001 - whatever the driver raises may quote data
+            reason = watch.reason or ("connection" if self._closed else "statement")
+        else:
+            self._give(cursor)
+            return plain_rows(rows)
+        self._give(cursor)
+        raise BackendFailed(reason)  # outside the handler: the driver's error must not ride along as context
+
+    def close(self) -> None:
+        """Interrupt nothing, refuse new statements, close everything that is idle."""
+        with self._lock:
+            self._closed = True
+            free, self._free = self._free, []
+        for cursor in free:
+            cursor.close()
+        self._root.close()
+
+    def __repr__(self) -> str:
+        return "DuckDBBackend(...)"
+
+    def _take(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._closed:
+                raise BackendFailed("connection")
+            return self._free.pop() if self._free else self._root.cursor()
+
+    def _give(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        with self._lock:
+            if not self._closed and len(self._free) < IDLE_CURSORS:
+                self._free.append(cursor)
+                return
+        cursor.close()
+
+
+def _select(cursor: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[object, ...]]:
+    # The engine renders SELECTs only; here is the last door, so it is looked at once more.
+    statements = cursor.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise BackendFailed("statement")
+    # fetchall() and not Arrow: as fast for integers at every size, and HUGEINT arrives as int (Arrow has no 128-bit integer).
+    return cursor.execute(statements[0]).fetchall()
+
+
+def _read(url: str) -> tuple[Path | None, dict[str, str]]:
+    parts = urlsplit(url)
+    if parts.scheme != "duckdb" or parts.netloc or not parts.path.startswith("/") or parts.path == "/":
+        raise PolicyError(f"{url!r} is not the URL of a DuckDB file", hint="Write duckdb:///path/to/file.duckdb")
+    settings: dict[str, str] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in _SETTINGS:
+            raise PolicyError(f"{name!r} is not a parameter of a DuckDB URL", hint=f"Known: {', '.join(sorted(_SETTINGS))}.")
+        settings[_SETTINGS[name]] = value
+    text = unquote(parts.path)[1:]
+    if text == ":memory:":
+        return None, settings
+    for path in (Path(text), Path("/", text)):
+        if path.is_file():
+            return path.resolve(), settings
+    raise PolicyError(f"there is no DuckDB file {text}", hint="A relative path starts at the gateway's working directory.")
