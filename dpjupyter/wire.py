@@ -25,6 +25,8 @@ HEALTH = f"{API}/health"
 OPENAPI = f"{API}/openapi.json"
 METRICS = "/metrics"
 
+SUCCEEDED = 200  # status.code; 1 is any error
+
 MAX_TOTAL_BUDGET = 9_000_000.0
 Value = bool | int | float | str | None
 
