@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from dpjupyter.engine.backends.describe import TableDescription
 
 
 class Backend(Protocol):
@@ -11,11 +15,28 @@ class Backend(Protocol):
 
     dialect: str  # sqlglot dialect its statements are rendered in: "duckdb" or "snowflake"
 
-    def fetch(self, sql: str, *, tag: str, timeout_s: float, cancelled: threading.Event) -> list[tuple[object, ...]]:
-        """Run one statement and return its rows.
+    def check(self) -> tuple[str, ...]:
+        """Connect once, and say in sentences for the owner what is wider than it need be (rights, file modes).
 
+        Raises: PolicyError: the warehouse refuses these credentials or cannot be reached.
+        """
+        ...
+
+    def fetch(
+        self,
+        sql: str,
+        *,
+        tag: str,
+        timeout_s: float,
+        cancelled: threading.Event,
+        progress: Callable[[str], None] | None = None,
+    ) -> list[tuple[object, ...]]:
+        """Run one SELECT and return its rows as plain values (model.Value): exact ints, floats, text, None.
+
+        Dates, times and timestamps are ISO text (``2020-01-31 10:00:00``), decimals with a fraction are floats.
         Thread-safe. ``tag`` (the request id) is shown in the warehouse's query history.
-        Setting ``cancelled`` stops the statement in the warehouse.
+        Setting ``cancelled`` stops the statement in the warehouse. ``progress`` is told, from the calling
+        thread, what the statement waits for: a fixed text without counts or times.
 
         Raises: BackendFailed: for any reason; it never carries the driver's text.
         """
@@ -51,3 +72,20 @@ def open_backend(url: str) -> Backend:
 
         return SnowflakeBackend.open(url)
     raise PolicyError(f"backend {kind!r} is not known; use duckdb:///file or snowflake://connection")
+
+
+def describe(url: str) -> list[TableDescription]:
+    """Tables, columns, keys and comments of a warehouse, from its catalogue and never from its data.
+
+    Raises: PolicyError: the URL names no known backend, or its catalogue cannot be read.
+    """
+    from dpjupyter.engine.backends.describe import describe  # noqa: PLC0415 - used by `policy init` alone
+
+    return describe(url)
+
+
+def skeleton(tables: list[TableDescription], *, prefix: str, name: str, url: str) -> str:
+    """Text of a policy file for these tables, with what the owner must fill in marked."""
+    from dpjupyter.engine.backends.skeleton import skeleton  # noqa: PLC0415 - used by `policy init` alone
+
+    return skeleton(tables, prefix=prefix, name=name, url=url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -63,8 +64,21 @@ class DuckDBBackend:
                 hint="Is it open for writing elsewhere, or written by another version of DuckDB?",
             ) from None
 
-    def fetch(self, sql: str, *, tag: str, timeout_s: float, cancelled: threading.Event) -> list[tuple[object, ...]]:
-        """Run one SELECT; see the Protocol. DuckDB keeps no query history, so ``tag`` is not used."""
+    def check(self) -> tuple[str, ...]:
+        """Nothing to warn about: what open() locks cannot be widened."""
+        return ()
+
+    def fetch(
+        self,
+        sql: str,
+        *,
+        tag: str,
+        timeout_s: float,
+        cancelled: threading.Event,
+        progress: Callable[[str], None] | None = None,
+    ) -> list[tuple[object, ...]]:
+        """Run one SELECT; see the Protocol."""
+        del tag, progress  # DuckDB keeps no query history, and nothing is waited for
         if cancelled.is_set():
             raise BackendFailed("cancelled")
         cursor = self._take()
