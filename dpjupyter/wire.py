@@ -20,6 +20,7 @@ BUDGET_LIST = f"{API}/budget/list"
 CATALOG = f"{API}/catalog"
 AUDIT = f"{API}/audit"
 SUSPEND = f"{API}/suspend"
+RELOAD = f"{API}/reload"
 ME = f"{API}/me"
 HEALTH = f"{API}/health"
 OPENAPI = f"{API}/openapi.json"
@@ -345,6 +346,21 @@ class SuspendReply(_Record):
     """status.data of POST /suspend: what is suspended now."""
 
     suspended: list[SuspendRequest] = []
+
+
+class PolicyInForce(_Record):
+    """A database served, and whether its policy changed by a reload."""
+
+    prefix: str
+    name: str
+    sha256sum: str
+    changed: bool = False
+
+
+class ReloadReply(_Record):
+    """status.data of POST /reload: the policies in force afterwards."""
+
+    policies: list[PolicyInForce]
 
 
 class AuditRow(_Record):
