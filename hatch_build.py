@@ -30,6 +30,9 @@ class LabExtensionHook(BuildHookInterface):  # type: ignore[type-arg]
         if self.target_name == "wheel" and (built / "package.json").exists():
             build_data["shared_data"][str(built)] = SHARED
             build_data["shared_data"][str(Path(self.root) / "labextension" / "install.json")] = f"{SHARED}/install.json"
+        if self.target_name == "wheel" and version != "editable":
+            # The demo copies its tutorial from the source checkout or, installed, from here.
+            build_data["force_include"][str(Path(self.root) / "notebooks")] = "dpjupyter/demo/notebooks"
 
     def _build(self, version: str) -> None:
         source = Path(self.root) / "labextension"
