@@ -84,7 +84,7 @@ def describe(url: str) -> list[TableDescription]:
     return describe(url)
 
 
-def skeleton(tables: list[TableDescription], *, prefix: str, name: str, url: str) -> str:
+def skeleton(tables: list[TableDescription], prefix: str, name: str, url: str) -> str:
     """Text of a policy file for these tables, with what the owner must fill in marked."""
     from dpjupyter.engine.backends.skeleton import skeleton  # noqa: PLC0415 - used by `policy init` alone
 

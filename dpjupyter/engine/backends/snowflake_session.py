@@ -137,9 +137,12 @@ def role_warnings(session: Session) -> list[str]:
 
 
 def rows(session: Session, sql: str) -> list[dict[str, object]]:
-    """Rows of a metadata statement by lower-case column name."""
-    found: list[Any] = session.sql(sql).collect(log_on_exception=False)
-    return [{str(key).lower(): value for key, value in row.as_dict().items()} for row in found]
+    """Rows of a catalogue statement by lower-case column name (of columns with one name, the first)."""
+    with session.connection.cursor() as cursor:
+        cursor.execute(sql)
+        names = [column.name.lower() for column in cursor.description]
+        found: list[Any] = cursor.fetchall()
+    return [dict(zip(reversed(names), reversed(row), strict=True)) for row in found]
 
 
 def close(session: Session) -> None:
