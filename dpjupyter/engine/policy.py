@@ -239,7 +239,6 @@ class Policy(_Strict):
             raise ValueError("tables: '*' is the name of the database-wide budget row")
         if len({name.casefold() for name in self.tables}) != len(self.tables):
             raise ValueError("tables: two names differ only in case")
-        kinds: dict[Kind, str] = {}
         for name, table in self.tables.items():
             if table.unit is None or table.unit.kind == "row":
                 continue
@@ -257,9 +256,6 @@ class Policy(_Strict):
                 here = there
             if unit.column not in here.columns:
                 raise ValueError(f"tables.{name}.unit: no column {unit.column!r} at the end of the path")
-            kinds[here.columns[unit.column].sql_type.kind] = name
-        if len(kinds) > 1:
-            raise ValueError(f"units of {', '.join(sorted(kinds.values()))} have different types: one policy has one unit entity")
         return self
 
     @property

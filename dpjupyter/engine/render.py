@@ -294,9 +294,10 @@ class _Renderer:
         if call.function == "COUNT_STAR":
             return exp.Count(this=exp.Star())
         if call.function in ("QUANTILE_CONT", "QUANTILE_DISC"):
-            name = {"QUANTILE_CONT": "PERCENTILE_CONT", "QUANTILE_DISC": "PERCENTILE_DISC"}[call.function]
             level = exp.Literal.number(str(float(call.parameter or 0)))
-            inner = exp.Anonymous(this=name, expressions=[level])
+            if self._dialect == "duckdb":
+                return exp.Anonymous(this=call.function, expressions=[arguments[0], level])
+            inner = exp.Anonymous(this=call.function.replace("QUANTILE", "PERCENTILE"), expressions=[level])
             return exp.WithinGroup(this=inner, expression=exp.Order(expressions=[exp.Ordered(this=arguments[0])]))
         if call.function == "COUNT":
             if call.distinct and len(arguments) > 1:

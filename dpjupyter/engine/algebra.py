@@ -1,0 +1,94 @@
+"""Walking relational algebra: inputs, expressions, columns. Shared by every stage that reads trees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlglot import exp
+
+from dpjupyter.engine.model import (
+    Aggregate,
+    BoundSubquery,
+    Constants,
+    Filter,
+    Join,
+    Project,
+    Rel,
+    Scan,
+    SetOperation,
+    Sort,
+    Window,
+)
+
+
+def inputs(rel: Rel) -> tuple[Rel, ...]:
+    """The relations an operator reads directly (subqueries in expressions aside)."""
+    match rel:
+        case Scan() | Constants():
+            return ()
+        case Join() | SetOperation():
+            return (rel.left, rel.right)
+        case Filter() | Project() | Aggregate() | Window() | Sort():
+            return (rel.input,)
+
+
+def expressions(rel: Rel) -> Iterator[exp.Expression]:
+    """The scalar expressions of an operator."""
+    match rel:
+        case Filter():
+            yield rel.predicate
+        case Project() | Window():
+            yield from rel.columns.values()
+        case Join():
+            if rel.condition is not None:
+                yield rel.condition
+        case Aggregate():
+            yield from rel.keys.values()
+            for call in rel.calls.values():
+                yield from call.arguments
+        case Sort():
+            yield from rel.order
+        case Constants():
+            for row in rel.rows:
+                yield from row
+        case Scan() | SetOperation():
+            return
+
+
+def subqueries(rel: Rel) -> Iterator[BoundSubquery]:
+    """Subqueries inside the expressions of one operator."""
+    for expr in expressions(rel):
+        yield from expr.find_all(BoundSubquery)
+
+
+def columns_of(rel: Rel) -> tuple[str, ...]:
+    """Ids of the columns a relation has, in order."""
+    match rel:
+        case Scan() | Project():
+            return tuple(rel.columns)
+        case Constants() | SetOperation():
+            return rel.fields
+        case Filter() | Sort():
+            return columns_of(rel.input)
+        case Window():
+            return (*columns_of(rel.input), *rel.columns)
+        case Aggregate():
+            return (*rel.keys, *rel.calls, *rel.grouping)
+        case Join():
+            if rel.kind in ("semi", "anti"):
+                return columns_of(rel.left)
+            return (*columns_of(rel.left), *columns_of(rel.right))
+
+
+def names_in(expr: exp.Expression) -> set[str]:
+    """Column ids an expression reads."""
+    return {node.name for node in expr.find_all(exp.Column)}
+
+
+def walk(rel: Rel) -> Iterator[Rel]:
+    """This relation and everything below it, subqueries in expressions included."""
+    yield rel
+    for sub in subqueries(rel):
+        yield from walk(sub.args["rel"])
+    for inner in inputs(rel):
+        yield from walk(inner)

@@ -1,0 +1,26 @@
+"""bind: Query, Policy -> BoundQuery. Every name is resolved to a column number; nothing is looked up by name afterwards.
+
+    scope.py        which names are visible where
+    relations.py    FROM, joins, CTEs, SELECT, set operations
+    expressions.py  scalar expressions, subqueries, windows
+    calls.py        aggregate functions
+"""
+
+from __future__ import annotations
+
+from dpjupyter.engine.bind.relations import Binder
+from dpjupyter.engine.model import BoundQuery, Query
+from dpjupyter.engine.policy import Policy
+from dpjupyter.errors import SyntaxRefused
+
+
+def bind(query: Query, policy: Policy) -> BoundQuery:
+    """Resolve tables, columns and functions against the policy.
+
+    Raises: UnknownName, FunctionRefused, UnsupportedSQL: with the place in the text.
+    """
+    try:
+        root, outputs = Binder(policy, query.dialect).query(query.tree.copy())
+    except RecursionError:
+        raise SyntaxRefused("The query is nested too deeply.", hint="Split it into parts.") from None
+    return BoundQuery(query, root, outputs)

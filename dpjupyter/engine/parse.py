@@ -1,0 +1,99 @@
+"""parse: text -> Query. One SELECT statement, in the warehouse's dialect, with :name parameters bound as literals."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, SqlglotError, TokenError
+
+from dpjupyter.engine.model import Query, Value
+from dpjupyter.engine.place import place_of
+from dpjupyter.errors import Place, SyntaxRefused
+
+# sqlglot logs statements it only half understands, text and all; literals of a question do not belong in a log.
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)
+
+MAX_DEPTH = 200  # nested expressions; every stage walks the tree recursively
+MAX_LENGTH = 100_000
+
+
+def parse(text: str, dialect: str, parameters: Mapping[str, Value] | None = None) -> Query:
+    """Read one SELECT (or UNION, ... of SELECTs).
+
+    Raises: SyntaxRefused: not valid SQL, not exactly one statement, not a SELECT, or a parameter without a value.
+    """
+    if len(text) > MAX_LENGTH:
+        raise SyntaxRefused(f"The query has {len(text)} characters; at most {MAX_LENGTH} are read.")
+    if "\x00" in text:
+        raise SyntaxRefused("The query contains a NUL character.")
+    try:
+        trees = [tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None]
+    except ParseError as error:
+        raise _syntax(error) from None
+    except TokenError as error:
+        raise SyntaxRefused(f"The text cannot be read as SQL: {str(error).splitlines()[0]}") from None
+    except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, IndexError, KeyError):
+        raise SyntaxRefused("The text cannot be read as SQL.", hint="Write one SELECT statement.") from None
+    if not trees:
+        raise SyntaxRefused("There is no statement.", hint="Write one SELECT statement.")
+    if len(trees) > 1:
+        raise SyntaxRefused(f"There are {len(trees)} statements; one is answered at a time.", hint="Keep one SELECT and run the others in cells of their own.")
+    tree = trees[0]
+    while isinstance(tree, exp.Subquery) and not any(value for key, value in tree.args.items() if key != "this"):
+        tree = tree.this
+    if not isinstance(tree, (exp.Select, exp.SetOperation, exp.Subquery)):
+        raise SyntaxRefused(f"{tree.key.upper()} is not a SELECT.", hint="Only SELECT statements are answered.")
+    _check_depth(tree)
+    return Query(text, dialect, _bind_parameters(tree, dict(parameters or {})))
+
+
+def _syntax(error: ParseError) -> SyntaxRefused:
+    first = error.errors[0] if error.errors else {}
+    line, column = first.get("line"), first.get("col")
+    marked = first.get("highlight") or ""
+    place = Place(int(line), max(1, int(column) - len(marked) + 1), max(1, len(marked))) if line and column else None
+    return SyntaxRefused(f"{first.get('description') or 'The text cannot be read as SQL'}", place=place)
+
+
+def _check_depth(tree: exp.Expression) -> None:
+    """Refuse what later stages could not walk. Iterative: recursion is what it protects."""
+    todo = [(tree, 0)]
+    while todo:
+        node, depth = todo.pop()
+        if depth > MAX_DEPTH:
+            raise SyntaxRefused("The query is nested too deeply.", hint="Split it into parts, or use IN (...) for long OR chains.")
+        node.comments = None  # comments would be carried into the statement that the warehouse runs
+        todo.extend((child, depth + 1) for child in node.iter_expressions())
+
+
+def _bind_parameters(tree: exp.Query, values: dict[str, Value]) -> exp.Query:
+    used: set[str] = set()
+    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
+        name = node.name if isinstance(node, exp.Placeholder) else node.this.name
+        if not name or not name.isidentifier():
+            raise SyntaxRefused("Only named parameters such as :limit are known.", place=place_of(node))
+        if name not in values:
+            raise SyntaxRefused(f"Parameter :{name} has no value.", hint=f"Pass --param {name}=... or define a variable of that name.", place=place_of(node))
+        used.add(name)
+        node.replace(_literal(name, values[name]))
+    unused = sorted(set(values) - used)
+    if unused:
+        raise SyntaxRefused(f"Parameter :{unused[0]} does not occur in the query.")
+    return tree
+
+
+def _literal(name: str, value: Value) -> exp.Expression:
+    if value is None:
+        return exp.null()
+    if isinstance(value, bool):
+        return exp.true() if value else exp.false()
+    if isinstance(value, str):
+        return exp.Literal.string(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SyntaxRefused(f"Parameter :{name} is {value}; only finite numbers are bound.")
+    number = exp.Literal.number(repr(abs(value)))
+    return exp.Paren(this=exp.Neg(this=number)) if value < 0 else number
