@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, WithJsonSchema, model_validator
 
 from dpjupyter.engine.model import Kind, SqlType
 from dpjupyter.errors import PolicyError
@@ -147,6 +147,11 @@ class Unit(_Strict):
         return self.column or "row"
 
 
+def _or_false(schema: dict[str, Any]) -> None:
+    """TOML has no null: `total = false` says that there is no such row."""
+    schema["anyOf"] = [*schema["anyOf"], {"const": False}]
+
+
 def _unit(value: Any) -> Any:
     return Unit.parse(value) if isinstance(value, str) else value
 
@@ -155,7 +160,9 @@ class Table(Budget):
     """One table: private (with a unit and a budget) or public."""
 
     private: bool = True
-    unit: Annotated[Unit, BeforeValidator(_unit)] | None = Field(default=None, description="row | column | key -> table.key -> column")
+    unit: Annotated[Unit, BeforeValidator(_unit), WithJsonSchema({"type": "string"})] | None = Field(
+        default=None, description="row | column | key -> table.key -> column"
+    )
     source: str = Field(default="", description="name in the warehouse, if not the table's name here")
     columns: dict[str, Column] = Field(min_length=1)
     keys: tuple[tuple[str, ...], ...] = Field(default=(), description="column sets that are unique")
@@ -221,7 +228,11 @@ class Policy(_Strict):
 
     database: Database
     limits: Limits = Limits()
-    total: Budget | None = Field(default=Budget(), description="the database-wide row '*'; false for none")
+    total: Budget | None = Field(
+        default=Budget(),
+        description="the database-wide row '*'; false for none",
+        json_schema_extra=_or_false,
+    )
     analysts: Budget = Field(default=Budget(), description="default quota of an analyst, per budget row")
     tables: dict[str, Table] = Field(min_length=1)
     _checksum: str = PrivateAttr(default="")
@@ -260,7 +271,7 @@ class Policy(_Strict):
 
     @property
     def dialect(self) -> str:
-        """sqlglot dialect of the backend, which analysts write in."""
+        """The sqlglot dialect of the backend, which analysts write in."""
         return self.database.backend.partition(":")[0]
 
     @property
