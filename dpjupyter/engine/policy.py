@@ -6,21 +6,32 @@ Everything an analyst learns without paying (names, types, bounds, domains, pric
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-import math
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from dpjupyter.engine.model import Kind, SqlType
+from dpjupyter.engine.declared import ORDERED, Declared, Scalar, belongs, comparable
+from dpjupyter.engine.model import SqlType
 from dpjupyter.errors import PolicyError
 
 Strategy = Literal["reject", "allow"]
-Scalar = bool | int | float | str
 
 MAX_TOTAL_BUDGET = 9_000_000.0  # the integer gate of the ledger is in 1e-12 of this in 64 bits
 
@@ -33,8 +44,6 @@ def _no_bool(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-
-
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,30 +73,37 @@ class Column(_Strict):
     """What is public about one column."""
 
     type: str
-    bounds: tuple[Scalar, Scalar] | None = Field(default=None, description="closed interval of the values")
-    domain: tuple[Scalar, ...] | None = Field(default=None, description="every value that may occur, NULL aside")
+    bounds: tuple[Declared, Declared] | None = Field(default=None, description="closed interval of the values")
+    domain: tuple[Declared, ...] | None = Field(default=None, description="every value that may occur, NULL aside")
     nullable: bool = True
     description: str = ""
+
+    @field_validator("domain")
+    @classmethod
+    def _digits(cls, domain: tuple[Scalar, ...] | None, info: ValidationInfo) -> tuple[Scalar, ...] | None:
+        # Codes such as 1..7 are often kept as text; the warehouse then holds '1', not 1.
+        if domain is None or not str(info.data.get("type", "")).upper().startswith(("VARCHAR", "TEXT", "STRING", "CHAR")):
+            return domain
+        return tuple(str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in domain)
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
         kind = self.sql_type.kind  # raises on an unknown type
         if self.bounds is not None:
-            if kind not in (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.DATE, Kind.TIMESTAMP):
+            if kind not in ORDERED:
                 raise ValueError(f"bounds on a column of type {self.type}: only numbers, dates and timestamps have them")
-            low, high = self.bounds
-            if isinstance(low, str) != isinstance(high, str):
-                raise ValueError("both bounds must be of one kind")
-            for bound in self.bounds:
-                if isinstance(bound, float) and not math.isfinite(bound):
-                    raise ValueError("bounds must be finite")
+            low, high = (comparable(bound, kind, self.type) for bound in self.bounds)
             if low > high:  # type: ignore[operator]
-                raise ValueError(f"lower bound {low} is above upper bound {high}")
+                raise ValueError(f"lower bound {self.bounds[0]} is above upper bound {self.bounds[1]}")
         if self.domain is not None:
             if not self.domain:
                 raise ValueError("domain is empty")
             if len(set(self.domain)) != len(self.domain):
                 raise ValueError("domain holds a value twice")
+            for value in self.domain:
+                belongs(value, kind, self.type)
+                if self.bounds is not None and not low <= comparable(value, kind, self.type) <= high:  # type: ignore[operator]
+                    raise ValueError(f"domain value {value!r} is outside the bounds")
         return self
 
     @property
@@ -180,6 +196,8 @@ class Table(Budget):
             raise ValueError("a private table needs `unit`: row, a column, or a path of foreign keys")
         if not self.private and self.unit is not None:
             raise ValueError("a public table has no `unit`")
+        if self.key_delta is not None and self.key_delta >= self.delta:
+            raise ValueError(f"key_delta {self.key_delta:g} must be below delta {self.delta:g}: it is paid at every release of open keys")
         for key in self.keys:
             for name in key:
                 if name not in self.columns:
@@ -295,8 +313,8 @@ def parse(text: str, where: str = "policy") -> Policy:
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{where}: not valid TOML: {error}") from None
     except ValidationError as error:
-        lines = [f"{where}:{_line(text, e['loc'])}: {'.'.join(map(str, e['loc'])) or 'policy'}: {_reason(e['msg'])}" for e in error.errors()]
-        raise PolicyError("\n".join(lines)) from None
+        told = [_told(text, where, mistake["loc"], mistake["type"], mistake["msg"]) for mistake in error.errors()]
+        raise PolicyError("\n".join(told)) from None
 
 
 def load(path: Path) -> Policy:
@@ -313,8 +331,39 @@ def schema() -> dict[str, Any]:
     return Policy.model_json_schema()
 
 
-def _reason(message: str) -> str:
-    return message.removeprefix("Value error, ")
+_PATH = re.compile(r"(tables(?:\.\w+)*): ")  # a mistake found between tables says itself where it is
+_PARTS: dict[str, type[BaseModel]] = {"database": Database, "limits": Limits, "total": Budget, "analysts": Budget}
+
+
+def _told(text: str, where: str, loc: tuple[int | str, ...], kind: str, message: str) -> str:
+    """One mistake as ``file:line: key: what is wrong``."""
+    reason = message.removeprefix("Value error, ")
+    found = _PATH.match(reason)
+    if not loc and found is not None:
+        loc, reason = tuple(found[1].split(".")), reason[found.end() :]
+    if kind == "extra_forbidden":
+        reason = "unknown key"
+        near = difflib.get_close_matches(str(loc[-1]), _known(loc[:-1]), n=1)
+        reason += f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(_known(loc[:-1]))}"
+    elif kind == "missing":
+        reason = "is missing"
+    return f"{where}:{_line(text, loc)}: {'.'.join(map(str, loc)) or 'policy'}: {reason}"
+
+
+def _known(loc: tuple[int | str, ...]) -> list[str]:
+    """Keys that may stand at a place of the file."""
+    match loc:
+        case ():
+            part: type[BaseModel] = Policy
+        case ("tables", _):
+            part = Table
+        case ("tables", _, "columns", _):
+            part = Column
+        case (str(name),) if name in _PARTS:
+            part = _PARTS[name]
+        case _:
+            return []
+    return list(part.model_fields)
 
 
 def _line(text: str, loc: tuple[int | str, ...]) -> int:
