@@ -1,0 +1,109 @@
+"""finish(): released tables, through the rest of the query, to the answer that is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from dpjupyter.engine.accounting import ATTO, PICO
+from dpjupyter.engine.finish.desk import Desk, measured_columns, public_columns, shown
+from dpjupyter.engine.finish.replays import Replayed, replayed
+from dpjupyter.engine.intervals import Carrier, half_width
+from dpjupyter.engine.model import CONFIDENCES, Answer, Noise, NoisyRows, Output, Plan, Quote, Receipt, Statistic, Value
+from dpjupyter.engine.render import render
+
+Cell = tuple[float, float] | None
+
+
+def finish(noisy: NoisyRows, quote: Quote, receipt: Receipt | None, *, timeout_s: float = 30.0) -> Answer:
+    """Run the finishing query on the released tables and say how far each number may be off.
+
+    Args:
+        receipt: who paid; None where nothing had to be paid (public tables only).
+        timeout_s: the finishing query is interrupted after this.
+    Raises: duckdb.Error: the finishing query failed or took too long.
+    """
+    plan = quote.plan
+    with Desk(timeout_s) as desk:
+        loaded = {m.name: desk.load(m.name, measured_columns(m, noisy.tables[m.name])) for m in plan.measurements}
+        for public in plan.publics:
+            desk.load(public.name, public_columns(plan, public.name, noisy.publics[public.name]))
+        names, fetched = desk.rows(render(plan.finishing, "duckdb"))
+        order = [names.index(output.id) for output in plan.outputs]
+        rows = tuple(tuple(shown(row[n], output.type) for n, output in zip(order, plan.outputs, strict=True)) for row in fetched)
+        spread = replayed(desk, noisy, quote, loaded, rows)
+    return Answer(
+        columns=tuple((output.name, output.type.text) for output in plan.outputs),
+        rows=rows,
+        intervals={str(c): _level(rows, quote, spread, n) for n, c in enumerate(CONFIDENCES)},
+        utility=_utility(quote, spread),
+        cost=_cost(quote, receipt),
+        notes=(*plan.notes, *_warnings(receipt)),
+        kind="private" if plan.measurements else "public",
+    )
+
+
+# ---------------------------------------------------------------- intervals
+def _level(rows: Sequence[tuple[Value, ...]], quote: Quote, spread: Replayed, level: int) -> tuple[tuple[Cell, ...], ...]:
+    """Intervals of every cell at one confidence: exact for direct columns, replayed for derived ones."""
+    widths: dict[int, float] = {}
+    for n, output in enumerate(quote.plan.outputs):
+        statistic = _direct(output, quote.plan)
+        if statistic is not None:
+            widths[n] = half_width(quote.noise[statistic.name], CONFIDENCES[level]) * float(statistic.grid)
+    result: list[tuple[Cell, ...]] = []
+    for row, cells in zip(rows, spread.cells, strict=True):
+        result.append(tuple(_around(value, widths[n]) if n in widths else cells.get(n, (None,) * len(CONFIDENCES))[level] for n, value in enumerate(row)))
+    return tuple(result)
+
+
+def _around(value: Value, width: float) -> Cell:
+    return (value - width, value + width) if isinstance(value, int | float) else None
+
+
+def _direct(output: Output, plan: Plan) -> Statistic | None:
+    if output.direct is None:
+        return None
+    return next((s for m in plan.measurements for p in m.parts for s in p.statistics if s.name == output.direct), None)
+
+
+# ---------------------------------------------------------------- what is said beside the numbers
+def _utility(quote: Quote, spread: Replayed) -> tuple[Mapping[str, Value], ...]:
+    noisy = Carrier({m.name: frozenset(quote.noise) for m in quote.plan.measurements}).carry(quote.plan.finishing).noisy
+    result: list[Mapping[str, Value]] = []
+    for n, output in enumerate(quote.plan.outputs):
+        statistic = _direct(output, quote.plan)
+        said: dict[str, Value] = {"name": output.name, "derived": False, "key": output.is_key}
+        if statistic is not None:
+            noise = quote.noise[statistic.name]
+            said |= {"mechanism": noise.mechanism, "scale": noise.scale * float(statistic.grid), "epsilon": noise.epsilon}
+            said |= {f"half_width_{c}": half_width(noise, c) * float(statistic.grid) for c in CONFIDENCES}
+        elif not output.is_key:
+            used: list[Noise] = [quote.noise[name] for name in sorted(noisy.get(output.id, frozenset()))]
+            said |= {"derived": True, "mechanism": " + ".join(sorted({u.mechanism for u in used})), "scale": None}
+            said |= {"epsilon": math.fsum(u.epsilon for u in used) or None, "replays": spread.replays if n in spread.columns else 0}
+        result.append(said)
+    return tuple(result)
+
+
+def _cost(quote: Quote, receipt: Receipt | None) -> Mapping[str, object]:
+    cost = quote.cost
+    delta = (cost.atto_key_delta + cost.atto_gauss_delta) / ATTO
+    epsilon = cost.pico_epsilon / PICO
+    columns = {item.label: list(item.columns) for item in quote.plan.items}
+    return {
+        "epsilon": epsilon,
+        "rho": cost.pico_rho / PICO,
+        "delta": delta,
+        "answers": [
+            {"label": call.label, "columns": columns.get(call.label, []), "epsilon": call.epsilon, "delta": call.delta, "mechanism": call.mechanism}
+            for call in cost.calls
+        ],
+        "tables": [{"table": name, "epsilon": epsilon, "delta": delta} for name in (receipt.debited if receipt else ())],
+    }
+
+
+def _warnings(receipt: Receipt | None) -> tuple[str, ...]:
+    if receipt is None or not receipt.unmetered:
+        return ()
+    return (f"Unmetered: {', '.join(receipt.unmetered)} could not pay and allows it; its privacy promise is void until it recovers.",)

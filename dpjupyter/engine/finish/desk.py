@@ -1,0 +1,152 @@
+"""An in-memory DuckDB holding released tables only, where an analyst's post-processing runs."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+from sqlglot import exp
+
+from dpjupyter.engine.intervals import ROW
+from dpjupyter.engine.model import Kind, Measurement, Plan, SqlType, Value
+
+LOCKED = {
+    "enable_external_access": "false",  # no files, no URLs, no ATTACH, no COPY
+    "python_enable_replacements": "false",  # DuckDB would read Python variables by name
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "memory_limit": "512MB",
+    "max_temp_directory_size": "0KB",
+    "threads": "1",  # answers are small; rows keep their order
+    "lock_configuration": "true",
+}
+
+Column = tuple[str, str, Sequence[Value]]  # name, DuckDB type, values
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A released table as loaded: DuckDB type by column name."""
+
+    rows: int
+    types: Mapping[str, str]
+
+
+class Desk:
+    """Context manager around one connection; interrupted after ``timeout_s``."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._connection = duckdb.connect(":memory:", config=LOCKED)
+        self._alarm = threading.Timer(timeout_s, self._connection.interrupt)
+        self._alarm.daemon = True
+
+    def __enter__(self) -> Self:
+        self._alarm.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._alarm.cancel()
+        self._connection.close()
+
+    def load(self, name: str, columns: Sequence[Column]) -> Released:
+        """Make a table of columns of values, with a column of row numbers beside them.
+
+        Raises: duckdb.Error: a value does not fit its type.
+        """
+        rows = len(columns[0][2]) if columns else 1
+        numbered: list[Column] = [*columns, (ROW, "BIGINT", range(rows))]
+        unnested: list[exp.Expression] = []
+        for n, (column, type_, _) in enumerate(numbered, 1):
+            values = exp.cast(exp.Parameter(this=exp.Literal.number(n)), exp.DataType.build(f"{type_}[]", dialect="duckdb"))
+            unnested.append(exp.alias_(exp.Anonymous(this="UNNEST", expressions=[values]), column, quoted=True))
+        self.create(name, exp.Select(expressions=unnested), [list(values) for _, _, values in numbered])
+        return Released(rows, {column: type_ for column, type_, _ in numbered})
+
+    def create(self, name: str, query: exp.Query, parameters: list[list[Value]] | None = None) -> None:
+        """Keep a query's result as a table."""
+        temporary = exp.Properties(expressions=[exp.TemporaryProperty()])
+        create = exp.Create(this=exp.Table(this=exp.to_identifier(name, quoted=True)), kind="TABLE", expression=query, properties=temporary)
+        self._connection.execute(create.sql("duckdb"), parameters or [])
+
+    def offer(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Make numpy arrays readable as a table, without copying them."""
+        self._connection.register(name, dict(arrays))
+
+    def rows(self, query: exp.Query) -> tuple[list[str], list[tuple[object, ...]]]:
+        """Column names and rows of one SELECT.
+
+        Raises: duckdb.Error: it failed, or took too long.
+        """
+        cursor = self._connection.execute(query.sql("duckdb"))
+        return [description[0] for description in cursor.description or ()], cursor.fetchall()
+
+
+def shown(value: object, type_: SqlType) -> Value:
+    """A cell of DuckDB's result as it is shown. NaN and infinities become NULL: JSON has neither, and neither says more."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case float() if type_.kind is Kind.INT and value.is_integer():
+            return int(value)
+        case None | bool() | int() | float() | str():
+            return value
+        case Decimal():
+            return int(value) if type_.kind is Kind.INT and value == value.to_integral_value() else float(value)
+        case datetime():  # before date: a datetime is one
+            return value.isoformat(sep=" ")
+        case date() | time():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def duckdb_type(type_: SqlType) -> str:
+    """DuckDB's type for values of a warehouse's column, by its family."""
+    match type_.kind:
+        case Kind.BOOL:
+            return "BOOLEAN"
+        case Kind.INT:
+            return "BIGINT" if 0 < type_.bits <= 64 else "HUGEINT"  # noqa: PLR2004
+        case Kind.DECIMAL:
+            return f"DECIMAL({type_.precision},{type_.scale})"
+        case Kind.FLOAT:
+            return "DOUBLE"
+        case Kind.DATE:
+            return "DATE"
+        case Kind.TIMESTAMP:
+            return "TIMESTAMP"
+        case Kind.TIME:
+            return "TIME"
+        case Kind.TEXT | Kind.NULL | Kind.OTHER:
+            return "VARCHAR"
+
+
+def measured_columns(m: Measurement, rows: Sequence[tuple[Value, ...]]) -> list[Column]:
+    """Columns of a released table: keys, then statistics in their own unit and selections, in the order of the parts."""
+    transposed: list[Sequence[Value]] = list(zip(*rows, strict=True)) if rows else []
+    values = iter(transposed)
+    columns: list[Column] = [(key.name, duckdb_type(key.facts.type), next(values, ())) for key in m.keys]
+    for part in m.parts:
+        for statistic in part.statistics:
+            integers = [v for v in next(values, ()) if isinstance(v, int)]
+            if statistic.grid == 1:
+                narrow = all(-(2**63) <= v < 2**63 for v in integers)
+                columns.append((statistic.name, "BIGINT" if narrow else "HUGEINT", integers))
+            else:
+                columns.append((statistic.name, "DOUBLE", [float(v * statistic.grid) for v in integers]))
+        columns.extend((selection.name, duckdb_type(selection.type), next(values, ())) for selection in part.selections)
+    return columns
+
+
+def public_columns(plan: Plan, name: str, rows: Sequence[tuple[object, ...]]) -> list[Column]:
+    """Columns of a public table, read exactly."""
+    declared = next(p.columns for p in plan.publics if p.name == name)
+    values: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(declared)
+    return [(column, duckdb_type(type_), given) for (column, type_), given in zip(declared, values, strict=True)]

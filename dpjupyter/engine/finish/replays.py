@@ -1,0 +1,158 @@
+"""Intervals of derived columns: the finishing query on many replays of the known noise.
+
+Around the released values the same noise is laid again, in stratified draws (every replay of one number takes another
+of the noise's equally likely parts, in an order mixed by a fixed hash): the same answer always gets the same intervals,
+and no random generator comes near a release.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from sqlglot import exp
+
+from dpjupyter.engine.finish.desk import Desk, Released, shown
+from dpjupyter.engine.intervals import REPLAY, REPLAYS, ROW, Carried, Carrier, quantiles, replayed_name
+from dpjupyter.engine.model import CONFIDENCES, Kind, Measurement, NoisyRows, Quote, Value
+from dpjupyter.engine.render import column, render
+
+MOST = 1000  # replays of a small answer
+LEAST = 100  # below this an interval would say little
+ROWS = 400_000  # rows of all released tables in all replays: about 0.3 s of work
+_NUMBERS = frozenset({Kind.INT, Kind.DECIMAL, Kind.FLOAT})
+
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Intervals per row of the answer: output number -> one interval per confidence."""
+
+    replays: int
+    columns: frozenset[int]
+    cells: Sequence[Mapping[int, tuple[Interval, ...]]] = field(default_factory=list[Mapping[int, tuple[Interval, ...]]])
+
+
+def replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Released], rows: Sequence[tuple[Value, ...]]) -> Replayed:
+    """Intervals for every cell that is computed from noisy numbers and is a number itself.
+
+    Columns that a selection (a quantile) enters have none: its spread cannot be told without asking the data again.
+    """
+    plan = quote.plan
+    nothing = Replayed(0, frozenset(), [{}] * len(rows))
+    wanted = [n for n, o in enumerate(plan.outputs) if o.direct is None and not o.is_key and o.type.kind in _NUMBERS]
+    groups = sum(loaded[m.name].rows for m in plan.measurements)
+    if not wanted or not groups or not rows:
+        return nothing
+    carried = Carrier({m.name: frozenset(quote.noise) for m in plan.measurements}).answer(plan.finishing)
+    selections = {name for name, noise in quote.noise.items() if noise.mechanism == "exponential"}
+    wanted = [n for n in wanted if _moves(carried, plan.outputs[n].id) and not selections & carried.noisy.get(plan.outputs[n].id, frozenset())]
+    replays = min(MOST, ROWS // groups)
+    if not wanted or carried.replay is None or replays < LEAST:
+        return nothing
+    desk.offer("numbers", {REPLAY: np.arange(replays + 1)})
+    desk.create(REPLAYS, exp.select(exp.column(REPLAY)).from_("numbers"))
+    seed = 0
+    for m in plan.measurements:
+        seed = _load(desk, m, noisy.tables[m.name], loaded[m.name], quote, replays, seed)
+    found: dict[tuple[str, ...], list[Mapping[int, tuple[Interval, ...]]]] = {}
+    for row in desk.rows(_summary(carried, [o.id for o in plan.outputs], wanted))[1]:
+        values, spreads = row[: len(plan.outputs)], row[len(plan.outputs) :]
+        cells = {n: _intervals(levels) for n, levels in zip(wanted, spreads, strict=True)}
+        found.setdefault(_look([shown(v, o.type) for v, o in zip(values, plan.outputs, strict=True)]), []).append(cells)
+    for candidates in found.values():
+        candidates.reverse()  # several rows that look alike take theirs in turn
+    return Replayed(replays, frozenset(wanted), [(found.get(_look(row)) or [{}]).pop() for row in rows])
+
+
+def _moves(carried: Carried, id_: str) -> bool:
+    return bool(carried.noisy.get(id_) or carried.chosen)
+
+
+# ---------------------------------------------------------------- draws
+def _load(desk: Desk, m: Measurement, rows: Sequence[tuple[Value, ...]], released: Released, quote: Quote, replays: int, seed: int) -> int:
+    """Make the replayed form of one released table; returns the next free seed."""
+    n = released.rows
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        ROW: np.repeat(np.arange(n), replays + 1),
+        REPLAY: np.tile(np.arange(replays + 1), n),
+    }
+    expressions: list[exp.Expression] = [exp.column(name, table="released", quoted=True) for name in (*(k.name for k in m.keys), ROW)]
+    expressions.append(exp.column(REPLAY, table="drawn", quoted=True))
+    position = len(m.keys)
+    for part in m.parts:
+        for statistic in part.statistics:
+            grid = float(statistic.grid)
+            base = np.array([float(row[position] or 0) for row in rows], dtype=np.float64) * grid
+            drawn = np.array(quantiles(quote.noise[statistic.name], replays), dtype=np.float64) * grid
+            noise = np.zeros((n, replays + 1), dtype=np.float64)
+            noise[:, 1:] = drawn[_mixed(n, replays, seed)]
+            arrays[statistic.name] = (base[:, None] + noise).reshape(-1)
+            expressions.append(_value(statistic.name, released.types[statistic.name]))
+            seed += n
+            position += 1
+        for selection in part.selections:
+            expressions.append(exp.column(selection.name, table="released", quoted=True))
+            position += 1
+    desk.offer(f"{m.name}_drawn", arrays)
+    same = exp.EQ(this=exp.column(ROW, table="drawn", quoted=True), expression=exp.column(ROW, table="released", quoted=True))
+    query = exp.select(*expressions).from_(exp.alias_(exp.to_table(f"{m.name}_drawn"), "drawn", table=True))
+    desk.create(replayed_name(m.name), query.join(exp.alias_(exp.to_table(m.name), "released", table=True), on=same))
+    return seed
+
+
+def _value(name: str, type_: str) -> exp.Expression:
+    """Replay 0 is exactly what was released; the others are doubles brought to its type."""
+    drawn = exp.cast(exp.column(name, table="drawn", quoted=True), "HUGEINT" if type_ == "HUGEINT" else type_)
+    zero = exp.EQ(this=exp.column(REPLAY, table="drawn", quoted=True), expression=exp.Literal.number(0))
+    return exp.alias_(exp.Case().when(zero, exp.column(name, table="released", quoted=True)).else_(drawn), name, quoted=True)
+
+
+def _mixed(rows: int, replays: int, seed: int) -> npt.NDArray[np.intp]:
+    """One permutation of the replays per row, by a fixed hash (splitmix64 of row and replay)."""
+    numbers = (np.arange(rows, dtype=np.uint64)[:, None] + np.uint64(seed)) * np.uint64(1 << 20) + np.arange(replays, dtype=np.uint64)[None, :]
+    numbers += np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.argsort(numbers ^ (numbers >> np.uint64(31)), axis=1)
+
+
+# ---------------------------------------------------------------- reading the replays
+def _summary(carried: Carried, outputs: Sequence[str], wanted: Sequence[int]) -> exp.Select:
+    """Per row of the answer: its values in replay 0, and the quantiles of its wanted columns over the others."""
+    number = column(carried.replay or "")
+    released = exp.EQ(this=number.copy(), expression=exp.Literal.number(0))
+    drawn = exp.GT(this=number.copy(), expression=exp.Literal.number(0))
+    tails = sorted({round(p, 6) for c in CONFIDENCES for p in ((1 - c) / 2, (1 + c) / 2)})
+    levels = exp.Array(expressions=[exp.Literal.number(repr(p)) for p in tails])
+    expressions: list[exp.Expression] = []
+    for id_ in outputs:
+        first = exp.Anonymous(this="ANY_VALUE", expressions=[column(id_)])
+        expressions.append(exp.Filter(this=first, expression=exp.Where(this=released.copy())))
+    for n in wanted:
+        value = exp.cast(column(outputs[n]), "DOUBLE")
+        spread = exp.Anonymous(this="QUANTILE_DISC", expressions=[value, levels.copy()])
+        expressions.append(exp.Filter(this=spread, expression=exp.Where(this=drawn.copy())))
+    once = exp.Filter(this=exp.Count(this=exp.Star()), expression=exp.Where(this=released.copy()))
+    summary = exp.select(*expressions).from_(exp.Subquery(this=render(carried.rel, "duckdb"), alias=exp.TableAlias(this=exp.to_identifier("replayed"))))
+    if carried.rows:
+        summary = summary.group_by(*(column(id_) for id_ in carried.rows))
+    # Rows that cannot be told apart in the answer cannot be followed through the replays.
+    return summary.having(exp.EQ(this=once, expression=exp.Literal.number(1)))
+
+
+def _intervals(levels: object) -> tuple[Interval, ...]:
+    if not isinstance(levels, list) or not levels:
+        return (None,) * len(CONFIDENCES)
+    ends = [float(v) for v in levels]  # ascending tails: the outermost pair belongs to the largest confidence
+    pairs = [(ends[n], ends[-1 - n]) for n in reversed(range(len(CONFIDENCES)))]
+    return tuple(pair if all(map(math.isfinite, pair)) else None for pair in pairs)
+
+
+def _look(values: Sequence[Value]) -> tuple[str, ...]:
+    # Float sums over groups may differ in the last digits between two plans of the same query.
+    return tuple(f"{v:.9g}" if isinstance(v, float) else repr(v) for v in values)

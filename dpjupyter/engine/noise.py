@@ -1,0 +1,283 @@
+"""Exact integers in, noisy integers out: the one place where data meets randomness.
+
+Group keys come first (every value of a public domain, or those whose noisy unit count reaches T),
+then each statistic gets its noise, drawn at zero and added to Python integers of any size.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from dpjupyter.engine.model import ExactRows, Kind, Measurement, Noise, NoisyRows, Part, Plan, PublicTable, Quote, Selection, SqlType, Value
+from dpjupyter.engine.scalar.values import sort_key, value_of
+
+Group = tuple[Value, ...]
+_MOST = 2**62  # scores are clamped to this, which changes no score's sensitivity: clamping never widens a difference
+
+
+class NoiseSource(Protocol):
+    """Where randomness comes from. One implementation is shipped; tests pass their own."""
+
+    def laplace(self, scale: float, n: int) -> list[int]:
+        """``n`` independent draws, P(x) proportional to exp(-|x|/scale)."""
+        ...
+
+    def gaussian(self, scale: float, n: int) -> list[int]:
+        """``n`` independent draws, P(x) proportional to exp(-x^2/(2 scale^2)), x an integer."""
+        ...
+
+    def select(self, scores: list[int], scale: float) -> int:
+        """Index of the largest score after adding Gumbel noise of ``scale`` to each."""
+        ...
+
+
+class OpenDPNoise:
+    """Samplers of the OpenDP library, exact to the last bit and fed by the operating system's randomness."""
+
+    def laplace(self, scale: float, n: int) -> list[int]:
+        """See :class:`NoiseSource`."""
+        return cast("list[int]", _laplace(scale)([0] * n)) if n else []
+
+    def gaussian(self, scale: float, n: int) -> list[int]:
+        """See :class:`NoiseSource`."""
+        return cast("list[int]", _gaussian(scale)([0] * n)) if n else []
+
+    def select(self, scores: list[int], scale: float) -> int:
+        """See :class:`NoiseSource`."""
+        return int(_gumbel(scale)(scores))
+
+
+def _opendp() -> Any:
+    import opendp.prelude as dp  # noqa: PLC0415 - loads a native library
+
+    dp.enable_features("contrib")
+    return dp
+
+
+@lru_cache(maxsize=256)
+def _laplace(scale: float) -> Any:
+    dp = _opendp()
+    return dp.m.make_laplace(dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64"), scale)
+
+
+@lru_cache(maxsize=256)
+def _gaussian(scale: float) -> Any:
+    dp = _opendp()
+    return dp.m.make_gaussian(dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64"), scale)
+
+
+@lru_cache(maxsize=256)
+def _gumbel(scale: float) -> Any:
+    # The zCDP output measure makes noisy max add Gumbel noise (exponential mechanism); max divergence would be permute-and-flip,
+    # which is priced differently.
+    dp = _opendp()
+    return dp.m.make_noisy_max(dp.vector_domain(dp.atom_domain(T="i64")), dp.linf_distance(T="i64"), dp.zero_concentrated_divergence(), scale)
+
+
+def noise(rows: ExactRows, quote: Quote, source: NoiseSource) -> NoisyRows:
+    """Release every measurement of the quote's plan.
+
+    Tables have the columns: keys, then statistics and selections in the order of the parts. Rows are those of the
+    keys' public domain in its order, or the released open keys, sorted (NULL last).
+
+    Raises: ValueError: the warehouse returned something the plan does not allow (never shown to an analyst).
+    """
+    plan = quote.plan
+    publics = {public.name: [_values(row, [type_ for _, type_ in public.columns]) for row in rows.publics[public.name]] for public in plan.publics}
+    tables = {m.name: _release(m, [rows.parts[m.name, n] for n in range(len(m.parts))], plan, publics, quote, source) for m in plan.measurements}
+    return NoisyRows(tables, publics)
+
+
+@dataclass(slots=True)
+class _Exact:
+    """One part's rows by group: sums of each statistic, or counts per bin."""
+
+    part: Part
+    sums: dict[Group, list[int]] = field(default_factory=dict[Group, list[int]])
+    bins: dict[Group, dict[int, int]] = field(default_factory=dict[Group, dict[int, int]])
+
+
+def _release(
+    m: Measurement, parts: Sequence[Iterable[tuple[object, ...]]], plan: Plan, publics: Mapping[str, list[Group]], quote: Quote, source: NoiseSource
+) -> list[Group]:
+    types = [key.facts.type for key in m.keys]
+    exact = [_read(part, rows, types) for part, rows in zip(m.parts, parts, strict=True)]
+    noisy: dict[str, list[int]] = {}
+    if m.threshold is None:
+        groups = _domain(m, plan.publics, publics)
+    else:
+        groups, noisy[m.threshold] = _released(m, exact, quote, source)
+    columns: list[Sequence[Value]] = [[group[n] for group in groups] for n in range(len(m.keys))]
+    for part in exact:
+        for n, statistic in enumerate(part.part.statistics):
+            if statistic.name not in noisy:
+                zeros = [0] * len(part.part.statistics)
+                noisy[statistic.name] = _noised([part.sums.get(g, zeros)[n] for g in groups], quote.noise[statistic.name], source)
+            columns.append(noisy[statistic.name])
+        columns.extend(_selected(selection, part, groups, quote.noise[selection.name], source) for selection in part.part.selections)
+    return list(zip(*columns, strict=True)) if columns else [()]
+
+
+# ---------------------------------------------------------------- reading
+def _values(row: tuple[object, ...], types: Sequence[SqlType]) -> Group:
+    values = (value_of(v, type_) for v, type_ in zip(row, types, strict=True))
+    # One NaN object for all: then NaN equals itself where groups of several parts are brought together.
+    return tuple(math.nan if v != v else v for v in values)  # noqa: PLR0124
+
+
+def _read(part: Part, rows: Iterable[tuple[object, ...]], types: Sequence[SqlType]) -> _Exact:
+    exact, keys = _Exact(part), len(types)
+    for row in rows:
+        group = _values(row[:keys], types)
+        if part.selections:
+            if row[keys] is None:
+                continue
+            index, count = _integer(row[keys]), _integer(row[keys + 1])
+            bins = exact.bins.setdefault(group, {})
+            if index in bins or not 0 <= index < part.selections[0].bins:
+                raise ValueError("a bin came twice or lies outside the grid")
+            bins[index] = count
+        else:
+            if group in exact.sums:
+                # Two keys of the warehouse that are one value here: adding them up would break the L2 and Linf bounds.
+                raise ValueError("a group came twice")
+            exact.sums[group] = [_integer(v) for v in row[keys : keys + len(part.statistics)]]
+    return exact
+
+
+def _integer(value: object) -> int:
+    match value:
+        case None:
+            return 0  # SUM over no rows
+        case bool():
+            raise ValueError("a statistic is a boolean")
+        case int():
+            return value
+        case float() if value.is_integer() and abs(value) <= 2**53:
+            return int(value)  # some warehouses sum integers in doubles; beyond 2^53 that would not be exact
+        case Decimal() if value == value.to_integral_value():
+            return int(value)
+        case _:
+            raise ValueError("a statistic is not an integer")
+
+
+# ---------------------------------------------------------------- keys
+def _domain(m: Measurement, tables: Sequence[PublicTable], publics: Mapping[str, list[Group]]) -> list[Group]:
+    """Every group of a complete key, in the order of the domains; without keys the one group there is."""
+    names = [key.name for key in m.keys]
+    axes: list[tuple[tuple[str, ...], list[Group]]] = []
+    fetched: dict[str, tuple[str, tuple[str, ...]]] = {name: listed for listed in m.fetched for name in listed[1]}
+    for key in m.keys:
+        if key.name in fetched:
+            table, listed = fetched[key.name]
+            if key.name == next(name for name in names if name in listed):
+                axes.append((listed, _listed(table, listed, tables, publics)))
+        elif key.values is None:
+            raise ValueError("an open key without a threshold")
+        else:
+            axes.append(((key.name,), [(value,) for value in key.values]))
+    order = [name for axis, _ in axes for name in axis]
+    positions = [order.index(name) for name in names]
+    groups: list[Group] = []
+    for chosen in itertools.product(*(values for _, values in axes)):
+        flat = tuple(itertools.chain.from_iterable(chosen))
+        groups.append(tuple(flat[p] for p in positions))
+    if fetched:
+        places = [None if key.values is None else {value: n for n, value in enumerate(key.values)} for key in m.keys]
+        groups.sort(key=lambda group: tuple(sort_key(v if place is None else place[v]) for v, place in zip(group, places, strict=True)))
+    return groups
+
+
+def _listed(table: str, keys: tuple[str, ...], tables: Sequence[PublicTable], publics: Mapping[str, list[Group]]) -> list[Group]:
+    """The distinct rows of a public key list, sorted; its columns are found by name, else by position."""
+    columns = [name for name, _ in next(t for t in tables if t.name == table).columns]
+    positions = [columns.index(key) for key in keys] if set(keys) <= set(columns) else list(range(len(keys)))
+    return sorted({tuple(row[p] for p in positions) for row in publics[table]}, key=_in_order)
+
+
+def _released(m: Measurement, exact: Sequence[_Exact], quote: Quote, source: NoiseSource) -> tuple[list[Group], list[int]]:
+    """Groups whose noisy unit count reaches T, sorted, with these counts."""
+    part, n = next((e, n) for e in exact for n, s in enumerate(e.part.statistics) if s.name == m.threshold)
+    # T hides a group of one unit; a group without any must not come by another way.
+    candidates = sorted((g for g, sums in part.sums.items() if sums[n] >= 1), key=_in_order)
+    counts = _noised([part.sums[g][n] for g in candidates], quote.noise[part.part.statistics[n].name], source)
+    least = quote.thresholds[m.name]
+    kept = [(group, count) for group, count in zip(candidates, counts, strict=True) if count >= least]
+    return [group for group, _ in kept], [count for _, count in kept]
+
+
+def _in_order(group: Group) -> tuple[tuple[int, Any], ...]:
+    return tuple(sort_key(value) for value in group)
+
+
+# ---------------------------------------------------------------- noise
+def _noised(values: list[int], how: Noise, source: NoiseSource) -> list[int]:
+    match how.mechanism:
+        case "discrete_laplace":
+            drawn = source.laplace(how.scale, len(values))
+        case "discrete_gaussian":
+            drawn = source.gaussian(how.scale, len(values))
+        case _:
+            raise ValueError("no additive noise is declared for a statistic")
+    return [value + z for value, z in zip(values, drawn, strict=True)]
+
+
+def _selected(selection: Selection, exact: _Exact, groups: Sequence[Group], how: Noise, source: NoiseSource) -> list[Value]:
+    if how.mechanism != "exponential":
+        raise ValueError("a selection needs the exponential mechanism")
+    inset = max(1, round(how.scale * math.log(selection.bins + 1)))
+    return [_bin_value(selection, source.select(scores(selection, exact.bins.get(group, {}), inset), how.scale)) for group in groups]
+
+
+def scores(selection: Selection, bins: Mapping[int, int], inset: int = 1) -> list[int]:
+    """How well each bin fits the quantile num/den: minus den times the rows by which it misses.
+
+    Bin j holds the ranks F(j)..F(j+1), F(j) = rows below it; its score is -max(0, den*F(j) - t, t - den*F(j+1)) with t = num*N.
+    One unit of m rows moves den*F(j) - num*N by at most m*max(num, den-num), and a maximum moves no more than its largest part.
+
+    MIN and MAX (num = 0, num = den) aim ``inset`` (score units, public) inside the data, at most at the median: the many empty
+    bins beyond the last row would win together otherwise. Both ways of aiming have the same sensitivity, and so has the nearer one.
+    """
+    num, den = selection.numerator, selection.denominator
+    rows = sum(bins.values())
+    inset = min(inset, den * rows // 2)
+    target = min(max(num * rows, inset), den * rows - inset) if num in (0, den) else num * rows
+    # Python integers where 64 bits could overflow: scores are sums over all rows, times the row weight.
+    kind = np.int64 if den * rows < _MOST else np.object_
+    counts = np.zeros(selection.bins, dtype=kind)
+    for index, count in bins.items():
+        counts[index] = count
+    above = den * np.cumsum(counts)
+    below = above - den * counts
+    miss = np.minimum(np.maximum(np.maximum(below - target, target - above), 0), _MOST)
+    return [-int(v) for v in miss.tolist()]
+
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - timestamps without time zone
+
+
+def _bin_value(selection: Selection, index: int) -> Value:
+    """Midpoint of a bin as a value of the selection's type."""
+    middle = selection.lower + (index + 0.5) * (selection.upper - selection.lower) / selection.bins
+    if selection.integral:
+        middle = min(max(round(middle), math.ceil(selection.lower)), math.floor(selection.upper))
+    match selection.type.kind:
+        case Kind.INT:
+            return round(middle)
+        case Kind.DATE:
+            return (_EPOCH + timedelta(days=round(middle))).date().isoformat()
+        case Kind.TIMESTAMP:
+            return (_EPOCH + timedelta(microseconds=round(middle))).isoformat(sep=" ")
+        case Kind.FLOAT | Kind.DECIMAL:
+            return float(middle)
+        case _:
+            raise ValueError("a quantile of a type that has no order here")
