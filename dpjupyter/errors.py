@@ -18,8 +18,10 @@
     ├── Unauthorized / Forbidden   no valid token / the role may not do this             401 / 403
     ├── Busy                       all workers are taken                                 429
     ├── LedgerUnavailable          the ledger's database does not answer                 503
+    ├── WarehouseUnavailable       the warehouse cannot be reached; nothing was charged  503
     ├── QueryFailed                charged, then failed: one constant message            503
     ├── BadRequest / NotFound      malformed request / no such thing                     400 / 404
+    ├── Cancelled                  the analyst interrupted a running query               analyst side only
     └── NotConnected               the notebook knows no gateway, or a broken setting    analyst side only
         └── GatewayUnreachable     nothing answers at the gateway's address              analyst side only
 
@@ -170,6 +172,12 @@ class LedgerUnavailable(DpError):
     status = 503
 
 
+class WarehouseUnavailable(DpError):
+    """The warehouse cannot be reached. Nothing was charged."""
+
+    status = 503
+
+
 class QueryFailed(DpError):
     """The warehouse was asked and charged for, but no answer came.
 
@@ -192,6 +200,10 @@ class NotFound(DpError):
     """There is no such thing."""
 
     status = 404
+
+
+class Cancelled(DpError):
+    """The analyst interrupted a query. What was charged stays charged."""
 
 
 class NotConnected(DpError):
