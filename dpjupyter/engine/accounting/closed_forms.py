@@ -17,6 +17,7 @@ def drv_epsilon(sum_sq_eps: float, sum_exp_eps: float, slack: float) -> float:
     Args:
         sum_sq_eps: sum of eps^2.
         sum_exp_eps: sum of eps*(e^eps-1)/(e^eps+1).
+        slack: probability that the bound fails.
     Raises: AskRefused: sums negative or not finite, slack not in (0, 1).
     Source: Kairouz, Oh, Viswanath 2015, Thm 3.5 (third term).
     """

@@ -50,7 +50,7 @@ def laplace_epsilon(l1: int, scale: float) -> Fraction:
 
 
 def pure_rho(epsilon: Real) -> Fraction:
-    """rho of any ``epsilon``-DP mechanism, discrete Laplace included: epsilon * tanh(epsilon/2), rounded up.
+    """Price in rho of any ``epsilon``-DP mechanism, discrete Laplace included: epsilon * tanh(epsilon/2), rounded up.
 
     Every epsilon-DP pair is a post-processing of randomised response (Kairouz, Oh, Viswanath 2015, Thm 2.5),
     whose Renyi divergence over alpha is largest at alpha -> 1.
@@ -70,6 +70,7 @@ def gaussian_rho(l2_squared: int, sigma: float) -> Fraction:
 
     Args:
         l2_squared: largest squared L2 change one privacy unit can cause, in squared grid units.
+        sigma: the noise's scale, in grid units.
     Raises: AskRefused.
     Source: Canonne, Kamath, Steinke 2020, Thm 4.
     """
@@ -77,7 +78,7 @@ def gaussian_rho(l2_squared: int, sigma: float) -> Fraction:
 
 
 def gaussian_sigma(l2_squared: int, epsilon: Real, delta: Real) -> float:
-    """sigma of discrete Gaussian noise for (epsilon, delta)-DP by way of rho-zCDP, rounded up.
+    """Scale (sigma) of discrete Gaussian noise for (epsilon, delta)-DP by way of rho-zCDP, rounded up.
 
     The continuous "analytic" formula is not used: at small sigma it under-reports the discrete delta.
     Raises: AskRefused: arguments out of range, or sigma would not be in (0, 2^55).
@@ -116,7 +117,7 @@ def selection_epsilon(epsilon: Real, groups: int) -> Fraction:
 
 
 def selection_rho(epsilon: Real, groups: int) -> Fraction:
-    """rho of ``groups`` exponential-mechanism selections by Gumbel noise: groups * epsilon^2 / 8, exact.
+    """Price in rho of ``groups`` exponential-mechanism selections by Gumbel noise: groups * epsilon^2 / 8, exact.
 
     Raises: AskRefused.
     Source: Cesar & Rogers 2021 (bounded range); not valid for permute-and-flip.

@@ -25,6 +25,7 @@ def exact(value: Real, name: str) -> Fraction:
     """The positive number that was meant: a float is read as its shortest decimal form (0.9 is 9/10).
 
     Args:
+        value: as it came from a person or a policy.
         name: what the value is, for the message.
     Raises: AskRefused: not a number, not finite, zero (of either sign), negative.
     """

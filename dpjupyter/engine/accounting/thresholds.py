@@ -72,6 +72,8 @@ def laplace_threshold(scale: float, max_groups: int, key_delta: Real, min_units:
     """Smallest T for unit counts under discrete Laplace noise of ``scale`` (all groups: max_groups / epsilon).
 
     Args:
+        scale: of the noise on each count.
+        max_groups: counts one unit can change by 1.
         key_delta: allowed probability that any key of a single unit is released.
         min_units: a group of fewer units than this passes with probability at most key_delta, too.
     Raises: AskRefused.

@@ -17,6 +17,7 @@ from functools import lru_cache
 from dpjupyter.engine.accounting.numbers import PICO, WIDE, Real, delta_of, epsilon_of, exact, wide
 
 _STEPS = 80  # halvings: past the precision of a float
+_PRECISE = 1e-9  # of log(alpha - 1): the minimum is flat, its value is then exact to a float
 
 
 def _best_alpha(rho: float, epsilon: float) -> float:
@@ -77,7 +78,7 @@ def zcdp_epsilon(rho: Real, delta: Real) -> float:
     low, high = math.log(1e-9), math.log(log_inverse / loss + 2 / math.sqrt(loss) + 10)
     left, right = high - ratio * (high - low), low + ratio * (high - low)
     at_left, at_right = at(left), at(right)
-    while high - low > 1e-9:
+    while high - low > _PRECISE:
         if at_left < at_right:
             high, right, at_right = right, left, at_left
             left = high - ratio * (high - low)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
@@ -65,7 +65,7 @@ def suspend(connection: Connection, analyst: str | None, prefix: str | None, db_
     changed = connection.execute(update(suspension).where(suspension.c.subject == subject).values(values))
     if changed.rowcount == 0:
         connection.execute(insert(suspension).values(subject=subject, **values))
-    _log(connection, time, "suspend", by, (analyst, prefix, db_name, table_name), reason[:500])
+    _log(connection, time, "suspend", by, subject=(analyst, prefix, db_name, table_name), reason=reason[:500])
 
 
 def lift(connection: Connection, analyst: str | None, prefix: str | None, db_name: str | None, table_name: str | None,
@@ -79,7 +79,7 @@ def lift(connection: Connection, analyst: str | None, prefix: str | None, db_nam
     here = (suspension.c.subject == subject) & suspension.c.active
     if connection.execute(update(suspension).where(here).values(active=False, lift_time=time)).rowcount == 0:
         raise NotFound("There is no such suspension.")
-    _log(connection, time, "lift", by, (analyst, prefix, db_name, table_name), reason[:500])
+    _log(connection, time, "lift", by, subject=(analyst, prefix, db_name, table_name), reason=reason[:500])
 
 
 def suspensions(connection: Connection) -> tuple[Suspension, ...]:
@@ -96,7 +96,7 @@ def _subject(analyst: str | None, prefix: str | None, db_name: str | None, table
     raise BadRequest("Name either an analyst, or a prefix, db_name and table_name.")
 
 
-def _log(connection: Connection, time: Any, kind: str, by: str, subject: tuple[str | None, ...], reason: str) -> None:
+def _log(connection: Connection, time: datetime, kind: str, by: str, *, subject: tuple[str | None, ...], reason: str) -> None:
     analyst, prefix, db_name, table_name = (part or "" for part in subject)
     detail = f"{analyst}: {reason}" if analyst else reason
     append(connection, OWNER_CHAIN, "", time, kind, analyst=by, prefix=prefix, db_name=db_name, table_name=table_name, detail=detail)
@@ -111,9 +111,8 @@ def token_sha256(secret: str) -> str:
 def create_token(connection: Connection, name: str, role: Role, days: int | None, by: str) -> tuple[str, Token]:
     """Make a token; the secret is returned once and never stored.
 
-    Args:
-        name: whom budgets are keyed on.
-        days: until it expires; None: never.
+    ``name`` is whom budgets are keyed on; ``days`` until it expires, None: never.
+
     Raises: BadRequest.
     """
     check_name(name, "name")

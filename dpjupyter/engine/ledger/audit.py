@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dpjupyter.engine import accounting
 from dpjupyter.engine.ledger import rows
-from dpjupyter.engine.ledger.chain import GENESIS, OWNER_CHAIN, link_hash, sql_sha256
+from dpjupyter.engine.ledger.chain import EMPTY, GENESIS, OWNER_CHAIN, link_hash, sql_sha256
 from dpjupyter.engine.ledger.names import request_key
 from dpjupyter.engine.ledger.records import AuditFilter, AuditRow, Fault, Verification
 from dpjupyter.engine.ledger.schema import analyst_budget, budget_info, chain_head, ledger, request
@@ -33,10 +33,10 @@ def audit_rows(connection: Connection, wanted: AuditFilter) -> tuple[AuditRow, .
         statement = select(ledger).where(*_conditions(wanted)).order_by(ledger.c.id.desc()).limit(min(_PAGE, wanted.limit * 2))
         if before is not None:
             statement = statement.where(ledger.c.id < before)
-        page = connection.execute(statement).all()
+        page = connection.execute(statement).mappings().all()
         if not page:
             break
-        before = page[-1].id
+        before = page[-1]["id"]
         known = _requests(connection, page)
         result.extend(row for row in (_audit_row(row, known) for row in page) if not wanted.verdicts or row.verdict in wanted.verdicts)
     return tuple(result[: wanted.limit])
@@ -61,40 +61,40 @@ def _conditions(wanted: AuditFilter) -> list[Any]:
     return conditions
 
 
-def _requests(connection: Connection, page: Any) -> dict[str, Any]:
-    keys = {request_key(row.analyst, row.request_id) for row in page if row.kind in _CHARGED}
+def _requests(connection: Connection, page: Sequence[Mapping[Any, Any]]) -> dict[str, rows.AnyRow]:
+    keys = {request_key(row["analyst"], row["request_id"]) for row in page if row["kind"] in _CHARGED}
     if not keys:
         return {}
     columns = (request.c.request_key, request.c.state, request.c.sql_text)
     return {row.request_key: row for row in connection.execute(select(*columns).where(request.c.request_key.in_(sorted(keys))))}
 
 
-def _audit_row(row: rows.AnyRow, known: dict[str, Any]) -> AuditRow:
-    verdict, sql = row.kind, row.sql_text or ""
-    if row.kind in _CHARGED:
-        asked = known.get(request_key(row.analyst, row.request_id))
+def _audit_row(row: Mapping[Any, Any], known: dict[str, rows.AnyRow]) -> AuditRow:
+    verdict, sql = row["kind"], row["sql_text"] or ""
+    if verdict in _CHARGED:
+        asked = known.get(request_key(row["analyst"], row["request_id"]))
         sql = asked.sql_text if asked else ""
-        verdict = "unmetered" if row.kind == "unmetered" else asked.state if asked else "debited"
+        verdict = "unmetered" if verdict == "unmetered" else asked.state if asked else "debited"
     return AuditRow(
-        id=row.id,
-        time=row.time.isoformat(sep=" ", timespec="milliseconds"),
-        kind=row.kind,
+        id=row["id"],
+        time=row["time"].isoformat(sep=" ", timespec="milliseconds"),
+        kind=row["kind"],
         verdict=verdict,
-        analyst=row.analyst,
-        request_id=row.request_id,
-        prefix=row.prefix,
-        db_name=row.db_name,
-        table_name=row.table_name,
-        quota=bool(row.quota),
-        cycle=row.cycle,
-        mechanism=row.mechanism,
-        epsilon=row.pico_epsilon / accounting.PICO,
-        rho=row.pico_rho / accounting.PICO,
-        delta=(row.atto_key_delta + row.atto_gauss_delta) / accounting.ATTO,
-        fingerprint=row.fingerprint,
-        checksum=row.checksum,
+        analyst=row["analyst"],
+        request_id=row["request_id"],
+        prefix=row["prefix"],
+        db_name=row["db_name"],
+        table_name=row["table_name"],
+        quota=bool(row["quota"]),
+        cycle=row["cycle"],
+        mechanism=row["mechanism"],
+        epsilon=row["pico_epsilon"] / accounting.PICO,
+        rho=row["pico_rho"] / accounting.PICO,
+        delta=(row["atto_key_delta"] + row["atto_gauss_delta"]) / accounting.ATTO,
+        fingerprint=row["fingerprint"],
+        checksum=row["checksum"],
         sql=sql,
-        detail=row.detail,
+        detail=row["detail"],
     )
 
 
@@ -155,18 +155,18 @@ def _links(connection: Connection, chain: str, last: int) -> Iterator[Any]:
     seq = 0
     while True:
         statement = select(ledger).where(ledger.c.chain == chain, ledger.c.seq > seq, ledger.c.seq <= last).order_by(ledger.c.seq)
-        page = connection.execute(statement.limit(_PAGE)).all()
+        page = connection.execute(statement.limit(_PAGE)).mappings().all()
         if not page:
             return
         known = _requests(connection, page)
         for row in page:
-            values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-            if row.kind in _CHARGED:
-                asked = known.get(request_key(row.analyst, row.request_id))
+            values: dict[str, Any] = dict(row)
+            if row["kind"] in _CHARGED:
+                asked = known.get(request_key(row["analyst"], row["request_id"]))
                 values["sql_text"] = asked.sql_text if asked else None
                 values["no_request"] = asked is None
             yield _Link(values)
-        seq = page[-1].seq
+        seq = page[-1]["seq"]
 
 
 class _Link:
@@ -254,27 +254,25 @@ def retain_chain(connection: Connection, head: _Head, cutoff: datetime, key: byt
         return 0
     walk = _Walk()
     old = 0
-    row: _Link | None = None
-    for row in _links(connection, head.chain, last):  # noqa: B007 - the last one becomes the checkpoint
+    values: dict[str, Any] = {}
+    for row in _links(connection, head.chain, last):
         problem = _step(walk, row, key)
         if problem:
             raise BadRequest(f"The ledger of {head.label} does not verify at {row.seq}: {problem}.")
+        values = row.values
         old += 1
-    if row is None or (old == 1 and row.kind == "checkpoint"):
+    if not values or (old == 1 and values["kind"] == "checkpoint"):
         return 0
     spent = walk.spent
     told = {
         "links": walk.seq, "debits": walk.debits, "from": walk.first_time, "to": walk.last_time,
         "spent": [spent.pico_epsilon, spent.pico_rho, spent.atto_key_delta, spent.atto_gauss_delta],
     }  # fmt: skip
-    values = {
-        name: row.values[name] for name in ledger.c.keys() if name != "id"  # noqa: SIM118 - a column collection, no mapping
-    } | {"kind": "checkpoint", "seq": walk.seq, "hash": walk.hash, "detail": json.dumps(told), "sql_text": None}
-    values |= {"analyst": "", "request_id": "", "pico_epsilon": 0, "pico_rho": 0, "atto_key_delta": 0, "atto_gauss_delta": 0,
-               "fingerprint": "", "sql_sha256": "", "mechanism": "", "checksum": ""}  # fmt: skip
-    values["signature"] = _sign(key, values)
+    kept = {name: values[name] for name in ("chain", "time", "prefix", "db_name", "table_name", "quota", "cycle")}
+    checkpoint = {**EMPTY, **kept, "kind": "checkpoint", "seq": walk.seq, "hash": walk.hash, "detail": json.dumps(told)}
+    checkpoint["signature"] = _sign(key, checkpoint)
     connection.execute(delete(ledger).where(ledger.c.chain == head.chain, ledger.c.seq <= last))
-    connection.execute(insert(ledger).values(values))
+    connection.execute(insert(ledger).values(checkpoint))
     return old - 1
 
 

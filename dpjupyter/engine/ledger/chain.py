@@ -25,7 +25,7 @@ _COLUMNS = (
     "chain", "seq", "time", "kind", "analyst", "request_id", "prefix", "db_name", "table_name", "quota", "cycle", "mechanism",
     "pico_epsilon", "pico_rho", "atto_key_delta", "atto_gauss_delta", "fingerprint", "checksum", "sql_sha256", "detail",
 )  # fmt: skip
-_EMPTY: dict[str, Any] = {
+EMPTY: dict[str, Any] = {
     "analyst": "", "request_id": "", "prefix": "", "db_name": "", "table_name": "", "quota": False, "cycle": 0, "mechanism": "",
     "pico_epsilon": 0, "pico_rho": 0, "atto_key_delta": 0, "atto_gauss_delta": 0, "fingerprint": "", "checksum": "",
     "sql_sha256": "", "detail": "", "sql_text": None, "signature": "",
@@ -60,7 +60,7 @@ def link_hash(previous: str, row: Mapping[str, Any]) -> str:
 
 def link(chain: str, head: tuple[int, str], time: datetime, kind: str, **values: Any) -> dict[str, Any]:
     """The ledger row that follows ``head`` (its seq and hash), ready to insert."""
-    row = {**_EMPTY, **values, "chain": chain, "seq": head[0] + 1, "time": time, "kind": kind}
+    row = {**EMPTY, **values, "chain": chain, "seq": head[0] + 1, "time": time, "kind": kind}
     row["hash"] = link_hash(head[1], row)
     return row
 

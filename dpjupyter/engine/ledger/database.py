@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
@@ -55,8 +55,8 @@ class Database:
 
         ``work`` may run several times (deadlock, lost connection before the commit) and must keep no state.
 
-        Args:
-            conflicts: run again, too, when another connection inserted the same key first.
+        With ``conflicts`` it also runs again when another connection inserted the same key first.
+
         Raises: LedgerUnavailable: also when the connection broke during the commit, so that it is not known whether
             it happened; IntegrityError; whatever ``work`` raises.
         """
@@ -108,6 +108,7 @@ def connect(url: str, *, password: str | None = None, pool_size: int = 16, **con
     Args:
         url: ``sqlite:///path`` or ``mysql+pymysql://user@host/database`` (TLS by ``?ssl_ca=...`` and the like).
         password: kept out of the URL; from a file or the environment.
+        pool_size: connections kept open to MySQL.
         connect_args: passed to the driver.
     Raises: PolicyError: the URL is of another kind. LedgerUnavailable.
     """
@@ -160,7 +161,7 @@ _SESSION = "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_Z
 innodb_lock_wait_timeout = 20"
 
 
-def _mysql(url: Any, pool_size: int, connect_args: dict[str, Any]) -> Engine:
+def _mysql(url: URL, pool_size: int, connect_args: dict[str, Any]) -> Engine:
     # READ COMMITTED: under REPEATABLE READ a plain read would show a snapshot older than the rows just locked.
     engine = create_engine(
         url,
@@ -181,11 +182,12 @@ def _mysql(url: Any, pool_size: int, connect_args: dict[str, Any]) -> Engine:
     return engine
 
 
-def _create_database(url: Any, engine: Engine, connect_args: dict[str, Any]) -> None:
-    bare = create_engine(url.set(database=None), connect_args={"charset": "utf8mb4", "connect_timeout": 5, **connect_args})
+def _create_database(url: URL, engine: Engine, connect_args: dict[str, Any]) -> None:
+    server = URL.create(url.drivername, url.username, url.password, url.host, url.port, query=url.query)
+    bare = create_engine(server, connect_args={"charset": "utf8mb4", "connect_timeout": 5, **connect_args})
     try:
         with bare.connect() as connection:
-            name = bare.dialect.identifier_preparer.quote_identifier(url.database)
+            name = bare.dialect.identifier_preparer.quote_identifier(url.database or "")
             connection.exec_driver_sql(f"CREATE DATABASE IF NOT EXISTS {name.replace('%', '%%')} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
     except DBAPIError:
         # Not allowed to create it, or the server is away: whether it exists is seen below.

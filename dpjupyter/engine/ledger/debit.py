@@ -25,7 +25,7 @@ from dpjupyter.engine.model import Cost, Receipt
 from dpjupyter.errors import BudgetExhausted, BudgetMissing
 
 
-class QuotaMissing(Exception):  # noqa: N818 - a signal inside the store, not an error
+class QuotaMissing(Exception):
     """The analyst is new to these rows: make them and run the debit again."""
 
     def __init__(self, names: tuple[RowName, ...]) -> None:
@@ -44,7 +44,8 @@ def debit(connection: Connection, charge: Charge) -> Receipt:
     found = {row.table_name for row in shared}
     missing = wanted - found - (set() if charge.has_total else {TOTAL})
     if missing or not shared:
-        raise BudgetMissing("budget info does not exist", hint=f"No budget row for {', '.join(sorted(missing or wanted))}: the owner makes it.")
+        names = ", ".join(sorted(missing or wanted))
+        raise BudgetMissing("budget info does not exist", hint=f"No budget row for {names}: the owner makes it.")
     quotas = [RowName(asked.prefix, asked.db_name, row.table_name, asked.analyst) for row in shared]
     own = rows.lock_quotas(connection, [name.key for name in quotas])
     if len(own) < len(quotas):
@@ -126,18 +127,18 @@ def outlook(connection: Connection, charge: Charge) -> tuple[Outlook, ...]:
     for key, table in quotas.items():
         if key not in {row.row_key for row in own}:
             name = RowName(asked.prefix, asked.db_name, table, asked.analyst)
-            result.append(_forecast(name, accounting.Spent(), charge.cost, limits, default.total_budget, default.slack_or_default,
-                                    allows=default.exhausted_strategy == "allow"))  # fmt: skip
+            result.append(_forecast(name, accounting.Spent(), charge.cost, limits=limits, total=default.total_budget,
+                                    slack=default.slack_or_default, allows=default.exhausted_strategy == "allow"))  # fmt: skip
     return tuple(result)
 
 
 def _outlook(row: rows.AnyRow, cost: Cost) -> Outlook:
-    return _forecast(rows.name_of(row), rows.spent_of(row), cost, rows.limits_of(row), row.total_budget, row.slack,
+    return _forecast(rows.name_of(row), rows.spent_of(row), cost, limits=rows.limits_of(row), total=row.total_budget, slack=row.slack,
                      allows=row.exhausted_strategy == "allow")  # fmt: skip
 
 
 def _forecast(
-    name: RowName, spent: accounting.Spent, cost: Cost, limits: accounting.RowLimits, total: float, slack: float, *, allows: bool
+    name: RowName, spent: accounting.Spent, cost: Cost, *, limits: accounting.RowLimits, total: float, slack: float, allows: bool
 ) -> Outlook:
     pays = accounting.admits(spent, cost, limits)
     before = accounting.consumed_epsilon(spent, slack, limits)
@@ -196,8 +197,9 @@ def _exhausted(row: rows.AnyRow, cost: Cost) -> BudgetExhausted:
     name = rows.name_of(row)
     whose = f"Your quota of {name.table_name}" if name.analyst is not None else f"The budget of {name.table_name}"
     when = shown_time(next_recovery(row.last_recover_time, row.recover_cycle))
+    asked = cost.pico_epsilon / accounting.PICO
     return BudgetExhausted(
-        f"{whose} cannot pay: total {row.total_budget:g}, consumed {row.consumed_budget:.6g}, asked {cost.pico_epsilon / accounting.PICO:g}.",
+        f"{whose} cannot pay: total {row.total_budget:g}, consumed {row.consumed_budget:.6g}, asked {asked:g}.",
         hint=f"It recovers after {when} UTC; a smaller epsilon or fewer answers may still fit.",
     )
 

@@ -48,7 +48,8 @@ def lock_shared(connection: Connection, prefix: str, db_name: str, tables: Itera
 
 def lock_quotas(connection: Connection, keys: Iterable[str]) -> Sequence[AnyRow]:
     """Lock analyst rows, in key order."""
-    statement = select(analyst_budget).where(analyst_budget.c.row_key.in_(sorted(keys))).order_by(analyst_budget.c.row_key).with_for_update()
+    key = analyst_budget.c.row_key
+    statement = select(analyst_budget).where(key.in_(sorted(keys))).order_by(key).with_for_update()
     return connection.execute(_by_primary_key(statement, analyst_budget)).all()
 
 

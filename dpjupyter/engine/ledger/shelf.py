@@ -17,7 +17,9 @@ from dpjupyter.errors import BudgetMissing, NotFound
 
 
 # ---------------------------------------------------------------- saved tables
-def save_table(connection: Connection, analyst: str, prefix: str, db_name: str, name: str, tables: tuple[str, ...], content: str) -> None:
+def save_table(
+    connection: Connection, analyst: str, prefix: str, db_name: str, name: str, *, tables: tuple[str, ...], content: str
+) -> None:
     """Keep a released table (JSON) under ``name`` until one of the budget rows it was paid from recovers; replaces an older one.
 
     Raises: BudgetMissing: a table has no budget row.

@@ -28,10 +28,10 @@ from dpjupyter.engine.ledger.records import (
 )
 from dpjupyter.engine.model import Receipt
 from dpjupyter.engine.policy import Budget, Policy
-from dpjupyter.errors import BadRequest, BudgetMissing, QueryFailed, RequestReused
+from dpjupyter.errors import BadRequest, BudgetMissing, QueryFailed
 
 
-def open_ledger(url: str, *, password: str | None = None, pool_size: int = 16, **connect_args: Any) -> Store:
+def open_ledger(url: str, *, password: str | None = None, pool_size: int = 16, **connect_args: Any) -> LedgerStore:
     """Open a ledger; its database (where the account may) and schema are made and upgraded first.
 
     Args:
@@ -47,10 +47,10 @@ def open_ledger(url: str, *, password: str | None = None, pool_size: int = 16, *
     except BaseException:
         database.close()
         raise
-    return Store(database)
+    return LedgerStore(database)
 
 
-class Store:
+class LedgerStore:
     """Budgets, debits, filed answers, audit, tokens. Thread-safe; many processes may share one database.
 
     Every method raises LedgerUnavailable when the database does not answer.
@@ -168,9 +168,9 @@ class Store:
     ) -> BudgetRecord:
         """Create or change a budget row (with ``analyst``: that analyst's quota). What was spent is never reset.
 
-        Args:
-            default: settings of a new row where not given; 10000.0, 30 days, reject.
-            by: who does it, for the ledger.
+        Settings left out keep their value; a new row takes them from ``default`` (10000.0, 30 days, reject).
+        ``by`` is who does it, for the ledger.
+
         Raises: BadRequest.
         """
         name = RowName(prefix, db_name, table_name, analyst).checked()
@@ -273,13 +273,11 @@ class Store:
 
     # ------------------------------------------------------------ kept for others
     def save_table(self, analyst: str, prefix: str, db_name: str, name: str, *, tables: tuple[str, ...], content: str) -> None:
-        """Keep a released table (JSON) for this analyst until a row it was paid from recovers.
+        """Keep a released table (JSON) for this analyst until a row of the private ``tables`` it was computed from recovers.
 
-        Args:
-            tables: private tables it was computed from.
         Raises: BadRequest, BudgetMissing.
         """
-        self._db.write(lambda c: shelf.save_table(c, analyst, prefix, db_name, name, tables, content), conflicts=True)
+        self._db.write(lambda c: shelf.save_table(c, analyst, prefix, db_name, name, tables=tables, content=content), conflicts=True)
 
     def load_table(self, analyst: str, prefix: str, db_name: str, name: str) -> str | None:
         """A saved table's JSON, or None."""

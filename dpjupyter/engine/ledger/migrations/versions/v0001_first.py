@@ -78,7 +78,9 @@ def upgrade() -> None:
         sa.Column("table_name", _NAME, primary_key=True),
         sa.Column("row_key", _HASH, nullable=False),
         *_budget_columns("budget_info"),
-        sa.Index("ix_budget_info_row_key", "row_key", unique=True),
+        indexes=(
+            ("ix_budget_info_row_key", ("row_key",), True),
+        ),
     )
     _table(
         "analyst_budget",
@@ -88,7 +90,9 @@ def upgrade() -> None:
         sa.Column("table_name", _NAME, nullable=False),
         sa.Column("row_key", _HASH, primary_key=True),
         *_budget_columns("analyst_budget"),
-        sa.Index("ix_analyst_budget_analyst", "analyst"),
+        indexes=(
+            ("ix_analyst_budget_analyst", ("analyst",), False),
+        ),
     )
     _table(
         "ledger",
@@ -116,9 +120,11 @@ def upgrade() -> None:
         sa.Column("detail", _TEXT, nullable=False),
         sa.Column("sql_text", _TEXT),
         sa.Column("signature", _HASH, nullable=False),
-        sa.Index("ix_ledger_analyst", "analyst"),
-        sa.Index("ix_ledger_chain", "chain", "seq", unique=True),
-        sa.Index("ix_ledger_time", "time"),
+        indexes=(
+            ("ix_ledger_analyst", ("analyst",), False),
+            ("ix_ledger_chain", ("chain", "seq"), True),
+            ("ix_ledger_time", ("time",), False),
+        ),
     )
     _table(
         "chain_head",
@@ -147,9 +153,11 @@ def upgrade() -> None:
         sa.Column("cycles", _TEXT, nullable=False),
         sa.Column("sql_text", _TEXT, nullable=False),
         sa.Column("answer", _BYTES),
-        sa.Index("ix_request_analyst", "analyst", "state"),
-        sa.Index("ix_request_fingerprint", "fingerprint"),
-        sa.Index("ix_request_key", "request_key", unique=True),
+        indexes=(
+            ("ix_request_analyst", ("analyst", "state"), False),
+            ("ix_request_fingerprint", ("fingerprint",), False),
+            ("ix_request_key", ("request_key",), True),
+        ),
     )
     _table(
         "suspension",
@@ -172,7 +180,9 @@ def upgrade() -> None:
         sa.Column("create_time", _TIME, nullable=False),
         sa.Column("expire_time", _TIME),
         sa.Column("revoke_time", _TIME),
-        sa.Index("ix_token_sha256", "token_sha256", unique=True),
+        indexes=(
+            ("ix_token_sha256", ("token_sha256",), True),
+        ),
     )
     _table(
         "saved_table",
@@ -184,7 +194,9 @@ def upgrade() -> None:
         sa.Column("cycles", _TEXT, nullable=False),
         sa.Column("time", _TIME, nullable=False),
         sa.Column("content", _BYTES, nullable=False),
-        sa.Index("ix_saved_table_analyst", "analyst"),
+        indexes=(
+            ("ix_saved_table_analyst", ("analyst",), False),
+        ),
     )
     _table(
         "twin_card",
@@ -197,7 +209,9 @@ def upgrade() -> None:
         sa.Column("card", _TEXT, nullable=False),
         sa.Column("retired", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("time", _TIME, nullable=False),
-        sa.Index("ix_twin_card_version", "row_key", "version", unique=True),
+        indexes=(
+            ("ix_twin_card_version", ("row_key", "version"), True),
+        ),
     )
     _table(
         "quote_count",
@@ -215,12 +229,10 @@ def downgrade() -> None:
     raise NotImplementedError("The first schema cannot be undone: a ledger is never erased.")
 
 
-def _table(name: str, *parts: Any) -> None:
-    inspector = sa.inspect(op.get_bind())
-    columns = [part for part in parts if not isinstance(part, sa.Index)]
-    if not inspector.has_table(name):
-        op.create_table(name, *columns, **_OPTIONS)
+def _table(name: str, *parts: Any, indexes: tuple[tuple[str, tuple[str, ...], bool], ...] = ()) -> None:
+    if not sa.inspect(op.get_bind()).has_table(name):
+        op.create_table(name, *parts, **_OPTIONS)
     there = {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(name)}
-    for index in parts:
-        if isinstance(index, sa.Index) and index.name not in there:
-            op.create_index(str(index.name), name, [str(column) for column in index._pending_colargs], unique=index.unique)  # noqa: SLF001
+    for index, columns, unique in indexes:
+        if index not in there:
+            op.create_index(index, name, list(columns), unique=unique)

@@ -1,0 +1,118 @@
+"""Two ledgers for every contract test: a SQLite file and a private MariaDB server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from dpjupyter.engine.ledger.store import LedgerStore, open_ledger
+
+
+def free_port() -> int:
+    """A TCP port of the loopback nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class MariaDB:
+    """A private server in a temporary folder: started, stopped by its pid, restarted."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def install(cls, folder: Path) -> MariaDB:
+        """Make the data folder."""
+        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        command = ["mariadb-install-db", "--no-defaults", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal"]
+        subprocess.run([*command, "--skip-test-db", *as_root], check=True, capture_output=True, timeout=60)
+        return cls(folder)
+
+    def start(self, env: dict[str, str] | None = None) -> None:
+        """Start and wait until it answers."""
+        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        # A socket's path may have 107 characters only.
+        sock = Path(tempfile.gettempdir()) / f"dpj-{self.port}.sock"
+        command = [
+            "mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--socket={sock}", f"--port={self.port}",
+            "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'pid'}", "--max-connections=600", "--innodb-buffer-pool-size=64M",
+            "--skip-name-resolve", *as_root,
+        ]  # fmt: skip
+        log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(env or {})})
+        log.close()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self.connect().close()
+            except pymysql.err.OperationalError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Stop the server that was started."""
+        if self.process is not None:
+            (self.process.kill if kill else self.process.terminate)()
+            self.process.wait(30)
+            self.process = None
+
+    def connect(self, database: str | None = None) -> pymysql.connections.Connection:
+        """A plain connection as root."""
+        return pymysql.connect(host="127.0.0.1", port=self.port, user="root", database=database, charset="utf8mb4")
+
+    def url(self, database: str) -> str:
+        """URL of a ledger in this server."""
+        return f"mysql+pymysql://root@127.0.0.1:{self.port}/{database}"
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    server = MariaDB.install(tmp_path_factory.mktemp("mariadb"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a fresh ledger."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    server: MariaDB = request.getfixturevalue("mariadb")
+    return server.url(f"ledger_{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def open_store() -> Iterator[Callable[[str], LedgerStore]]:
+    """Opens ledgers, and closes them at the end."""
+    opened: list[LedgerStore] = []
+
+    def start(url: str) -> LedgerStore:
+        opened.append(open_ledger(url))
+        return opened[-1]
+
+    yield start
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(url: str, open_store: Callable[[str], LedgerStore]) -> LedgerStore:
+    """A fresh, empty ledger."""
+    return open_store(url)
