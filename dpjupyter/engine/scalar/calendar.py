@@ -1,0 +1,122 @@
+"""Calendar steps on the ordinal axis (microseconds since 1970-01-01), as both warehouses count them."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator
+
+from dpjupyter.engine.model import Interval
+
+_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - SQL TIMESTAMP has no zone
+_MICRO = datetime.timedelta(microseconds=1)
+FIRST_US = float((datetime.datetime.min - _EPOCH) // _MICRO)
+LAST_US = float((datetime.datetime.max - _EPOCH) // _MICRO)
+DAY_US = 86_400_000_000
+HOUR_US, MINUTE_US, SECOND_US = 3_600_000_000, 60_000_000, 1_000_000
+MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12, "DECADE": 120, "CENTURY": 1200, "MILLENNIUM": 12000}
+MICROS = {"WEEK": 7 * DAY_US, "DAY": DAY_US, "HOUR": HOUR_US, "MINUTE": MINUTE_US, "SECOND": SECOND_US, "MILLISECOND": 1000, "MICROSECOND": 1}
+_NAMES = {
+    "Y": "YEAR", "YY": "YEAR", "YYYY": "YEAR", "YR": "YEAR", "YEARS": "YEAR", "YRS": "YEAR",
+    "QUARTERS": "QUARTER", "QTR": "QUARTER", "QTRS": "QUARTER", "Q": "QUARTER",
+    "MON": "MONTH", "MONS": "MONTH", "MONTHS": "MONTH", "MM": "MONTH",
+    "W": "WEEK", "WK": "WEEK", "WEEKS": "WEEK", "WY": "WEEK", "WEEKOFYEAR": "WEEK", "WEEKISO": "WEEK", "ISOWEEK": "WEEK", "WEEK_ISO": "WEEK",
+    "D": "DAY", "DD": "DAY", "DAYS": "DAY", "DAYOFMONTH": "DAY",
+    "H": "HOUR", "HH": "HOUR", "HR": "HOUR", "HOURS": "HOUR", "HRS": "HOUR",
+    "M": "MINUTE", "MI": "MINUTE", "MIN": "MINUTE", "MINUTES": "MINUTE", "MINS": "MINUTE",
+    "S": "SECOND", "SEC": "SECOND", "SECONDS": "SECOND", "SECS": "SECOND",
+    "MS": "MILLISECOND", "MSEC": "MILLISECOND", "MILLISECONDS": "MILLISECOND",
+    "US": "MICROSECOND", "USEC": "MICROSECOND", "MICROSECONDS": "MICROSECOND",
+    "DECADES": "DECADE", "CENTURIES": "CENTURY", "MILLENNIA": "MILLENNIUM", "MILLENIUM": "MILLENNIUM",
+    "DAYOFWEEK": "DOW", "WEEKDAY": "DOW", "DW": "DOW", "DAYOFWEEKISO": "ISODOW", "DAYOFWEEK_ISO": "ISODOW", "WEEKDAY_ISO": "ISODOW", "DOW_ISO": "ISODOW",
+    "DAYOFYEAR": "DOY", "YEARDAY": "DOY", "DY": "DOY", "YEAROFWEEK": "ISOYEAR", "YEAROFWEEKISO": "ISOYEAR", "EPOCH_SECOND": "EPOCH",
+}  # fmt: skip
+
+
+def unit(name: str) -> str:
+    """One name for each unit, whatever synonym was written."""
+    upper = name.strip().upper()
+    return _NAMES.get(upper, upper)
+
+
+def moment(position: float) -> datetime.datetime | None:
+    """Calendar time at a position; None outside years 1 to 9999."""
+    if not FIRST_US <= position <= LAST_US:
+        return None
+    return _EPOCH + datetime.timedelta(microseconds=int(position))
+
+
+def place(when: datetime.datetime) -> float:
+    """Position of a calendar time."""
+    return float((when - _EPOCH) // _MICRO)
+
+
+def truncate(position: float, name: str) -> float:
+    """Start of the unit that holds the position; itself outside the calendar."""
+    at = moment(position)
+    if at is None:
+        return position if math.isinf(position) else math.copysign(math.inf, position)
+    if name in MONTHS:
+        size = MONTHS[name]
+        if size <= 12:
+            index = (at.year * 12 + at.month - 1) // size * size
+            return place(datetime.datetime(index // 12, index % 12 + 1, 1))  # noqa: DTZ001
+        years = size // 12
+        # Decades start in years ending in 0; centuries and millennia as the warehouses truncate them.
+        start = at.year // years * years
+        return place(datetime.datetime(start, 1, 1)) if start >= 1 else -math.inf  # noqa: DTZ001
+    step = MICROS[name]
+    shift = 3 * DAY_US if name == "WEEK" else 0  # 1970-01-01 was a Thursday; weeks start on Monday
+    return float((int(position) + shift) // step * step - shift)
+
+
+def index(position: float, name: str) -> float:
+    """Number of the unit that holds the position: its differences are what DATE_DIFF counts."""
+    if math.isinf(position):
+        return position
+    at = moment(position)
+    if name in MONTHS:
+        if at is None:
+            return math.copysign(math.inf, position)
+        return float((at.year * 12 + at.month - 1) // MONTHS[name])
+    shift = 3 * DAY_US if name == "WEEK" else 0
+    return float((int(position) + shift) // MICROS[name])
+
+
+def shift(position: float, months: int, micros: int) -> float:
+    """Position after adding months (to the last day where the month is shorter), then microseconds."""
+    at = moment(position)
+    if at is None:
+        return position if math.isinf(position) else math.copysign(math.inf, position)
+    count = at.year * 12 + at.month - 1 + months
+    if not 12 <= count < 120_000:
+        return math.copysign(math.inf, months)
+    year, month = count // 12, count % 12 + 1
+    last = 31 if month == 12 else (datetime.date(year, month + 1, 1) - datetime.timedelta(days=1)).day
+    return place(at.replace(year=year, month=month, day=min(at.day, last))) + micros
+
+
+def steps(interval: Interval, name: str, most: int) -> list[float] | None:
+    """Starts of all units that meet the interval; None if unbounded or more than ``most``."""
+    if not interval.finite:
+        return None
+    return list(found) if (found := _walk(interval, name, most)) is not None else None
+
+
+def _walk(interval: Interval, name: str, most: int) -> list[float] | None:
+    first = truncate(interval.lower, name)
+    if math.isinf(first) or moment(interval.upper) is None:
+        return None
+    if index(interval.upper, name) - index(interval.lower, name) >= most:
+        return None
+    found: list[float] = []
+    here = first
+    while here <= interval.upper:
+        found.append(here)
+        here = shift(here, MONTHS[name], 0) if name in MONTHS else here + MICROS[name]
+    return found
+
+
+def days(interval: Interval) -> Iterator[float]:
+    """Every whole day of an interval in days."""
+    return (float(d) for d in range(math.ceil(interval.lower), math.floor(interval.upper) + 1))

@@ -1,0 +1,363 @@
+"""What is known of columns once a condition is known to be TRUE or FALSE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sqlglot import exp
+
+from dpjupyter.engine.model import Facts, Interval, Kind, Value
+from dpjupyter.engine.scalar import evaluation, values
+from dpjupyter.engine.scalar import intervals as iv
+from dpjupyter.engine.scalar.terms import FLOAT32, NUMERIC, TIMED, Scope, Term, limits
+from dpjupyter.errors import FunctionRefused
+
+Known = dict[str, Facts]
+_MIRRORED = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE, exp.EQ: exp.EQ, exp.NEQ: exp.NEQ, exp.NullSafeEQ: exp.NullSafeEQ}
+_NEGATED = {exp.LT: exp.GTE, exp.GTE: exp.LT, exp.GT: exp.LTE, exp.LTE: exp.GT, exp.EQ: exp.NEQ, exp.NEQ: exp.EQ}
+# NULL in an argument makes the result NULL, so a TRUE or FALSE result means no argument was NULL.
+_STRICT = (
+    exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.Like, exp.ILike, exp.Escape, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv,
+    exp.Mod, exp.Neg, exp.Paren, exp.Abs, exp.Floor, exp.Ceil, exp.Round, exp.Trunc, exp.Cast, exp.TryCast, exp.Lower, exp.Upper, exp.Trim, exp.Length,
+    exp.Substring, exp.Left, exp.Right, exp.StartsWith, exp.EndsWith, exp.Contains, exp.StrPosition, exp.Sqrt, exp.Ln, exp.Exp, exp.Year, exp.Month,
+    exp.Day, exp.Extract, exp.TimestampTrunc, exp.DateTrunc, exp.DateDiff, exp.DPipe, exp.Xor,
+)  # fmt: skip
+_ATOM_DOMAIN = 20_000  # largest domain that a condition is evaluated on
+
+
+def assume(node: exp.Expression, columns: Mapping[str, Facts], scope: Scope, *, holds: bool) -> Known:
+    """Facts of all columns for rows where ``node`` is TRUE (or, with ``holds`` off, FALSE)."""
+    match node:
+        case exp.Paren():
+            return assume(node.this, columns, scope, holds=holds)
+        case exp.Not():
+            return assume(node.this, columns, scope, holds=not holds)
+        case exp.And() | exp.Or():
+            if isinstance(node, exp.And) == holds:
+                return assume(node.expression, assume(node.this, columns, scope, holds=holds), scope, holds=holds)
+            return _either(assume(node.this, columns, scope, holds=holds), assume(node.expression, columns, scope, holds=holds))
+        case exp.Between() if not node.args.get("symmetric"):
+            low = exp.GTE(this=node.this.copy(), expression=node.args["low"].copy())
+            high = exp.LTE(this=node.this.copy(), expression=node.args["high"].copy())
+            return assume(exp.And(this=low, expression=high), columns, scope, holds=holds)
+        case _:
+            return _atom(node, dict(columns), scope, holds=holds)
+
+
+def _either(a: Known, b: Known) -> Known:
+    done: Known = {}
+    for name, left in a.items():
+        right = b[name]
+        interval = iv.hull((left.interval, right.interval)) if left.interval and right.interval else None
+        domain = values.ordered([*left.domain, *right.domain]) if left.domain is not None and right.domain is not None else None
+        done[name] = replace(left, interval=interval, domain=domain, nullable=left.nullable or right.nullable)
+    return done
+
+
+def _atom(node: exp.Expression, known: Known, scope: Scope, *, holds: bool) -> Known:
+    if isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
+        if not holds:
+            for name in _strict_columns(node.this):
+                known[name] = replace(known[name], nullable=False)
+        elif isinstance(node.this, exp.Column) and node.this.name in known:
+            known[node.this.name] = replace(known[node.this.name], domain=())
+        return known
+    if isinstance(node, exp.Is) and isinstance(node.expression, exp.Boolean) and holds:
+        return assume(node.this, known, scope, holds=bool(node.expression.this))
+    for name in _strict_columns(node):
+        known[name] = replace(known[name], nullable=False)
+    match node:
+        case exp.Column() if node.name in known and known[node.name].type.kind is Kind.BOOL:
+            at = 1.0 if holds else 0.0
+            known[node.name] = replace(known[node.name], interval=Interval(at, at), domain=(holds,), nullable=False)
+        case exp.In() if node.expressions and isinstance(node.this, exp.Column) and node.this.name in known:
+            known[node.this.name] = replace(known[node.this.name], nullable=False)
+            if holds:
+                _listed(node.this.name, list(node.expressions), known, scope)
+        case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.NullSafeEQ():
+            _compared(node, known, scope, holds=holds)
+        case _:
+            pass
+    _filter_domain(node, known, scope, holds=holds)
+    return known
+
+
+def _strict_columns(node: exp.Expression) -> set[str]:
+    """Columns that cannot be NULL where ``node`` is not NULL."""
+    if isinstance(node, exp.Column):
+        return {node.name}
+    if isinstance(node, exp.In):
+        return _strict_columns(node.this)
+    if not isinstance(node, _STRICT):
+        return set()
+    return {name for child in node.iter_expressions() for name in _strict_columns(child)}
+
+
+# ---------------------------------------------------------------- comparisons
+def _compared(node: exp.Expression, known: Known, scope: Scope, *, holds: bool) -> None:
+    operator: type[exp.Expression] = type(node)
+    if not holds:
+        if operator not in _NEGATED:
+            return
+        operator = _NEGATED[operator]
+    left, right = _bare(node.this), _bare(node.expression)
+    _side(left, operator, right, known, scope)
+    _side(right, _MIRRORED[operator], left, known, scope)
+
+
+def _bare(node: exp.Expression) -> exp.Expression:
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
+
+
+def _side(subject: exp.Expression, operator: type[exp.Expression], other: exp.Expression, known: Known, scope: Scope) -> None:
+    """Narrow the column that ``subject`` is, or is a shifted or scaled form of."""
+    inner = _invertible(subject)
+    if inner is not None:
+        _inverted(*inner, operator, other, known, scope)
+        return
+    if not isinstance(subject, exp.Column) or subject.name not in known:
+        return
+    name = subject.name
+    facts = known[name]
+    try:
+        term = scope.on(known).term(other)
+    except FunctionRefused:
+        return
+    constant = not any(other.find_all(exp.Column))
+    if operator in (exp.EQ, exp.NullSafeEQ) and constant and operator is not exp.NullSafeEQ:
+        _listed(name, [other], known, scope)
+        return
+    bound = _bound_of(term, other, facts)
+    if bound is None or facts.type.kind not in (*NUMERIC, *TIMED):
+        return
+    if term.type.kind is Kind.FLOAT and not constant and operator is not exp.EQ:
+        return  # NaN is greater than every number: it bounds nothing
+    known[name] = _bounded(facts, _half(operator, bound, facts))
+
+
+def _half(operator: type[exp.Expression], bound: Interval, facts: Facts) -> Interval | None:
+    step = 1.0 if facts.integral or facts.type.kind in (Kind.INT, *TIMED) else 0.0
+    if operator is exp.LTE:
+        return Interval(-iv.INF, bound.upper)
+    if operator is exp.GTE:
+        return Interval(bound.lower, iv.INF)
+    if operator is exp.LT:
+        return Interval(-iv.INF, bound.upper - step if bound.upper.is_integer() else bound.upper)
+    if operator is exp.GT:
+        return Interval(bound.lower + step if bound.lower.is_integer() else bound.lower, iv.INF)
+    if operator is exp.EQ:
+        return bound
+    return None
+
+
+def _bounded(facts: Facts, room: Interval | None) -> Facts:
+    if room is None:
+        return facts
+    if facts.type.text in FLOAT32:
+        # Compared as 32-bit floats on DuckDB: a little more may pass.
+        room = Interval(room.lower - abs(room.lower) * 2.0**-22, room.upper + abs(room.upper) * 2.0**-22)
+    elif any(2.0**53 < abs(end) < iv.INF for end in (room.lower, room.upper)):
+        room = iv.outward(room, 1)
+    if facts.integral:
+        room = iv.whole(room)
+    kept = iv.meet(facts.interval or iv.ALL, room)
+    # Nothing is left: any interval is right; the old one is the least surprising.
+    return replace(facts, interval=kept or facts.interval or room)
+
+
+def _bound_of(term: Term, node: exp.Expression, facts: Facts) -> Interval | None:
+    """The other side's interval on the column's axis."""
+    if facts.type.kind not in (*NUMERIC, *TIMED):
+        return None
+    if term.type.kind is Kind.TEXT and isinstance(node, exp.Literal):
+        value = values.parse(node.name, facts.type)
+        if value is None:
+            return None
+        at = values.ordinal(value, facts.type)
+        return Interval(at, at)
+    if term.interval is None:
+        return None
+    if term.type.kind in NUMERIC and facts.type.kind in NUMERIC:
+        return term.interval
+    if term.type.kind is facts.type.kind:
+        return term.interval
+    day = Interval(86_400_000_000.0, 86_400_000_000.0)
+    if term.type.kind is Kind.DATE and facts.type.kind is Kind.TIMESTAMP:
+        return iv.mul(term.interval, day)
+    if term.type.kind is Kind.TIMESTAMP and facts.type.kind is Kind.DATE:
+        return iv.div(term.interval, day)
+    return None
+
+
+def _listed(name: str, nodes: list[exp.Expression], known: Known, scope: Scope) -> None:
+    """The column equals one of ``nodes``."""
+    facts = known[name]
+    found: list[Value] = []
+    parts: list[Interval] = []
+    sure = True
+    for node in nodes:
+        if isinstance(_bare(node), exp.Null):
+            continue
+        try:
+            term = scope.on(known).term(node)
+        except FunctionRefused:
+            return
+        bound = _bound_of(term, _bare(node), facts)
+        if bound is not None:
+            parts.append(bound)
+        value = _constant(_bare(node), term, facts)
+        if value is None:
+            sure = False
+        elif not _whole_mismatch(value, facts):
+            found.append(value)
+    if sure and facts.type.kind is not Kind.OTHER and facts.type.text not in FLOAT32:
+        kept = [v for v in values.ordered(found) if facts.domain is None or v in facts.domain]
+        known[name] = replace(facts, domain=tuple(kept))
+        facts = known[name]
+    if parts and len(parts) == len([n for n in nodes if not isinstance(_bare(n), exp.Null)]) and facts.type.kind in (*NUMERIC, *TIMED):
+        known[name] = _bounded(facts, iv.hull(parts))
+
+
+def _constant(node: exp.Expression, term: Term, facts: Facts) -> Value:
+    try:
+        if isinstance(node, exp.Literal) and node.is_string:
+            return values.parse(node.name, facts.type)
+        if term.domain is not None and len(term.domain) == 1 and term.domain[0] is not None:
+            value = term.domain[0]
+            if facts.type.kind is Kind.INT and isinstance(value, float) and value.is_integer():
+                return int(value)
+            if facts.type.kind in (Kind.FLOAT, Kind.DECIMAL) and isinstance(value, int):
+                return float(value)
+            if facts.type.kind is Kind.TIMESTAMP and term.type.kind is Kind.DATE:
+                return f"{value} 00:00:00"
+            return value
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _whole_mismatch(value: Value, facts: Facts) -> bool:
+    """A number with a fraction never equals an integer column."""
+    return facts.type.kind is Kind.INT and isinstance(value, float) and not value.is_integer()
+
+
+# ---------------------------------------------------------------- x + 1 > 5
+def _invertible(node: exp.Expression) -> tuple[exp.Expression, type[exp.Expression], exp.Expression, bool] | None:
+    """(expression with columns, operation, constant, whether the constant stands left)."""
+    node = _bare(node)
+    if isinstance(node, (exp.Add, exp.Sub, exp.Mul)) and not isinstance(node.expression, exp.Interval) and not isinstance(node.this, exp.Interval):
+        left, right = any(node.this.find_all(exp.Column)), any(node.expression.find_all(exp.Column))
+        if left != right:
+            return (_bare(node.this), type(node), _bare(node.expression), False) if left else (_bare(node.expression), type(node), _bare(node.this), True)
+    return None
+
+
+def _inverted(
+    inner: exp.Expression, operation: type[exp.Expression], constant: exp.Expression, constant_left: bool, operator: type[exp.Expression],
+    other: exp.Expression, known: Known, scope: Scope,
+) -> None:  # fmt: skip
+    if not isinstance(inner, exp.Column) or inner.name not in known or operator not in (exp.LT, exp.LTE, exp.GT, exp.GTE, exp.EQ):
+        return
+    facts = known[inner.name]
+    try:
+        fixed, bound = scope.on(known).term(constant), scope.on(known).term(other)
+    except FunctionRefused:
+        return
+    if facts.type.kind not in NUMERIC or bound.type.kind not in NUMERIC or bound.interval is None or fixed.interval is None:
+        return
+    if bound.type.kind is Kind.FLOAT and any(other.find_all(exp.Column)):
+        return
+    room = _half(operator, bound.interval, Facts(facts.type, integral=False) if facts.type.kind is Kind.FLOAT else facts if False else Facts(bound.type))
+    if room is None:
+        return
+    if operation is exp.Add:
+        room = iv.sub(room, fixed.interval)
+    elif operation is exp.Sub:
+        room = iv.sub(fixed.interval, room) if constant_left else iv.add(room, fixed.interval)
+    else:
+        room = iv.div(room, fixed.interval)
+    # Floating point may have rounded the sum or product across the bound.
+    known[inner.name] = _bounded(facts, iv.outward(room, 8) if Kind.FLOAT in (facts.type.kind, fixed.type.kind) else iv.outward(room, 1))
+
+
+# ---------------------------------------------------------------- domains
+def _filter_domain(node: exp.Expression, known: Known, scope: Scope, *, holds: bool) -> None:
+    """Keep the values of a small domain for which the condition comes out right: computed, not reasoned."""
+    names = {column.name for column in node.find_all(exp.Column)}
+    if len(names) != 1:
+        return
+    name = next(iter(names))
+    facts = known.get(name)
+    if facts is None or facts.domain is None or not facts.domain or len(facts.domain) > _ATOM_DOMAIN or isinstance(node, exp.Column):
+        return
+    if any(isinstance(n, (exp.Window, exp.AggFunc)) or n.key == "boundsubquery" for n in node.walk()):
+        return
+    try:
+        kept = evaluation.where(node, name, facts, scope, holds=holds)
+    except FunctionRefused:
+        return
+    interval = facts.interval
+    if kept and facts.type.kind in (*NUMERIC, *TIMED, Kind.BOOL):
+        places = [values.ordinal(v, facts.type) for v in kept]
+        spot = Interval(min(places), max(places))
+        interval = (iv.meet(interval, spot) or spot) if interval else spot
+    known[name] = replace(facts, domain=tuple(kept), interval=interval)
+
+
+# ---------------------------------------------------------------- branches of CASE
+def branches(node: exp.Expression, found: list[Term], scope: Scope) -> tuple[Interval | None, Interval | None] | None:
+    """Promised and proven interval of a CASE whose conditions say something of the column its branches return.
+
+    Only where all conditions are about one column and are NULL only if it is: then a branch is reached with the
+    earlier conditions FALSE, or with that column NULL, which has no interval.
+    """
+    if node.this is not None:
+        return None
+    ifs = node.args["ifs"]
+    conditions = [branch.this for branch in ifs]
+    names = {c.name for condition in conditions for c in condition.find_all(exp.Column)}
+    if len(names) != 1 or not all(_strict_only(c) for c in conditions):
+        return None
+    name = next(iter(names))
+    if name not in scope.columns:
+        return None
+    default = node.args.get("default")
+    results = [branch.args["true"] for branch in ifs] + ([default] if default is not None else [])
+    if any(isinstance(n, (exp.Case, exp.If, exp.Coalesce)) for result in results for n in result.walk()):
+        return None
+    facts = scope.columns[name]
+    bare = Facts(facts.type, limits(facts.type, scope.dialect), integral=facts.integral)
+    spans: list[Interval | None] = []
+    for start in (facts, bare):
+        known: Known = {**scope.columns, name: replace(start, domain=None)} if start is facts else {
+            other: Facts(f.type, limits(f.type, scope.dialect), integral=f.integral) for other, f in scope.columns.items()
+        }  # fmt: skip
+        parts: list[Interval] = []
+        for position, result in enumerate(results):
+            here = assume(conditions[position], known, scope, holds=True) if position < len(conditions) else known
+            term = scope.on(here).term(result)
+            if term.type.kind is not Kind.NULL:
+                if term.interval is None:
+                    return None
+                parts.append(term.interval)
+            if position < len(conditions):
+                known = {**known, name: replace(assume(conditions[position], known, scope, holds=False)[name], nullable=True, domain=None)}
+        spans.append(iv.hull(parts))
+    return spans[0], spans[1]
+
+
+def _strict_only(node: exp.Expression) -> bool:
+    """Comparisons of the column with literals, AND-ed, OR-ed or negated."""
+    node = _bare(node)
+    if isinstance(node, (exp.And, exp.Or)):
+        return _strict_only(node.this) and _strict_only(node.expression)
+    if isinstance(node, exp.Not):
+        return _strict_only(node.this)
+    if isinstance(node, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)):
+        return all(isinstance(n, (exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Paren)) for child in node.iter_expressions() for n in child.walk())
+    return False
+
+
