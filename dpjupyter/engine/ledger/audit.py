@@ -61,7 +61,7 @@ def _conditions(wanted: AuditFilter) -> list[Any]:
     return conditions
 
 
-def _requests(connection: Connection, page: Sequence[Mapping[Any, Any]]) -> dict[str, rows.AnyRow]:
+def _requests(connection: Connection, page: Sequence[Mapping[Any, Any]]) -> dict[str, Any]:
     keys = {request_key(row["analyst"], row["request_id"]) for row in page if row["kind"] in _CHARGED}
     if not keys:
         return {}
@@ -69,7 +69,7 @@ def _requests(connection: Connection, page: Sequence[Mapping[Any, Any]]) -> dict
     return {row.request_key: row for row in connection.execute(select(*columns).where(request.c.request_key.in_(sorted(keys))))}
 
 
-def _audit_row(row: Mapping[Any, Any], known: dict[str, rows.AnyRow]) -> AuditRow:
+def _audit_row(row: Mapping[Any, Any], known: dict[str, Any]) -> AuditRow:
     verdict, sql = row["kind"], row["sql_text"] or ""
     if verdict in _CHARGED:
         asked = known.get(request_key(row["analyst"], row["request_id"]))
