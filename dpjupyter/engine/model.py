@@ -471,6 +471,7 @@ class Receipt:
     unmetered: tuple[str, ...]  # rows with strategy `allow` that could not pay: their promise is void
     time: str  # the ledger database's clock, UTC
     balances: Mapping[str, float]  # residual budget per row after the debit
+    before: Mapping[str, float] = field(default_factory=dict[str, float])  # residual budget per row before it
 
 
 @dataclass(frozen=True, slots=True, repr=False)

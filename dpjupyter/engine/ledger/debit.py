@@ -73,6 +73,7 @@ def debit(connection: Connection, charge: Charge) -> Receipt:
     links: list[dict[str, Any]] = []
     changes: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
     balances: dict[str, float] = {}
+    before: dict[str, float] = {}
     for row in locked:
         name = rows.name_of(row)
         pays = row.row_key in able
@@ -81,6 +82,7 @@ def debit(connection: Connection, charge: Charge) -> Receipt:
         links.append(entry)
         change = _paid(row, charge.cost, limits[row.row_key], time) if pays else _unpaid(row)
         changes[name.analyst is not None].append({**change, "head_seq": entry["seq"], "head_hash": entry["hash"], "key": row.row_key})
+        before[name.shown] = accounting.residual_epsilon(row.total_budget, row.consumed_budget)
         balances[name.shown] = accounting.residual_epsilon(row.total_budget, change["consumed_budget"])
 
     connection.execute(
@@ -102,6 +104,7 @@ def debit(connection: Connection, charge: Charge) -> Receipt:
         unmetered=tuple(rows.name_of(row).shown for row in unable),
         time=shown_time(time),
         balances=balances,
+        before=before,
     )
 
 
