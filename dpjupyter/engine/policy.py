@@ -33,6 +33,7 @@ from dpjupyter.errors import PolicyError
 
 Strategy = Literal["reject", "allow"]
 
+RELEASED_NAME = re.compile(r"[mp][0-9]+")  # tables of the finishing query: never a table of a policy
 MAX_TOTAL_BUDGET = 9_000_000.0  # the integer gate of the ledger is in 1e-12 of this in 64 bits
 
 
@@ -268,6 +269,9 @@ class Policy(_Strict):
             raise ValueError("tables: '*' is the name of the database-wide budget row")
         if len({name.casefold() for name in self.tables}) != len(self.tables):
             raise ValueError("tables: two names differ only in case")
+        reserved = [name for name in self.tables if RELEASED_NAME.fullmatch(name.casefold())]
+        if reserved:
+            raise ValueError(f"tables: {reserved[0]!r} is a name released tables have while a query is finished")
         for name, table in self.tables.items():
             if table.unit is None or table.unit.kind == "row":
                 continue

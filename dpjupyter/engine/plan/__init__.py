@@ -1,1 +1,66 @@
-""""""
+"""plan: BoundQuery -> Plan. Cuts the query at its measurements; what stands above them is finished on released tables.
+
+    normalise.py    WHERE equalities into joins; unused columns dropped
+    relation.py     what is known of a relation: its unit, facts, keys
+    relations.py    the recursive function, operator by operator
+    units.py        scans and foreign-key paths
+    joins.py        join rules
+    per_unit.py     GROUP BY that contains the unit
+    measure.py      GROUP BY that does not: measurements, keys
+    statistics.py   which integers an aggregate needs, and how it is finished
+    pushdown.py     the statement
+    fixed_point.py  values as integers on a grid
+    outputs.py      columns of the answer; public tables it reads
+    canonical.py    equal questions, equal texts
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from dpjupyter.engine.model import Ask, BoundQuery, Plan, Scan
+from dpjupyter.engine.plan.canonical import canonical
+from dpjupyter.engine.plan.normalise import prune, push_filters
+from dpjupyter.engine.plan.outputs import assemble
+from dpjupyter.engine.plan.relations import Planner
+from dpjupyter.engine.policy import Policy
+from dpjupyter.engine.algebra import walk
+from dpjupyter.errors import PrivacyUnitLost, SyntaxRefused
+
+
+def plan(bound: BoundQuery, policy: Policy, ask: Ask | None = None) -> Plan:
+    """Decide what is measured, how contributions are bounded, and how the answer is finished.
+
+    Raises: Refused: PrivacyUnitLost, BoundsMissing, UnsupportedSQL, AskRefused.
+    """
+    ask = ask or Ask()
+    try:
+        text, _ = canonical(bound.root)
+        names = "|".join(f.name for f in bound.outputs)
+        fingerprint = hashlib.sha256(f"{text}|{names}|{ask.max_rows}|{ask.max_groups}".encode()).hexdigest()
+        needed = frozenset(f.id for f in bound.outputs)
+        root = prune(push_filters(bound.root), needed, _unit_columns(policy))
+        planner = Planner(policy, ask, _last_id(bound))
+        relation = planner.visit(root)
+        if relation.private:
+            raise PrivacyUnitLost(
+                "This would show rows of people, not aggregates of them." if not relation.unit or not relation.unit.ids else "This would show one row per person.",
+                hint="Aggregate the rows: COUNT, SUM, AVG, ... with GROUP BY something that many people share.",
+            )
+        return assemble(planner, relation, bound, policy, fingerprint)
+    except RecursionError:
+        raise SyntaxRefused("The query is nested too deeply.", hint="Split it into parts.") from None
+
+
+def _unit_columns(policy: Policy) -> frozenset[str]:
+    """Columns that scans keep even where the query does not name them: units and the keys of their paths."""
+    names = {key[0] for table in policy.tables.values() for key in table.keys if len(key) == 1}
+    for table in policy.tables.values():
+        if table.unit is not None:
+            names |= {table.unit.column, *(s.column for s in table.unit.path), *(s.ref_column for s in table.unit.path)}
+    return frozenset(names - {""})
+
+
+def _last_id(bound: BoundQuery) -> int:
+    ids = [int(i[1:]) for rel in walk(bound.root) if isinstance(rel, Scan) for i in rel.columns]
+    return max([*ids, *(int(f.id[1:]) for f in bound.outputs), 0]) + 100_000

@@ -1,0 +1,123 @@
+"""Two rewrites before planning: WHERE equalities become join conditions, and unused columns go away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from dpjupyter.engine.algebra import columns_of, names_in
+from dpjupyter.engine.model import (
+    Aggregate,
+    BoundSubquery,
+    Constants,
+    Filter,
+    Join,
+    Project,
+    Rel,
+    Scan,
+    SetOperation,
+    Sort,
+    Window,
+)
+
+
+def conjuncts(node: exp.Expression) -> list[exp.Expression]:
+    """The AND-ed parts of a condition."""
+    if isinstance(node, exp.Paren):
+        return conjuncts(node.this)
+    if isinstance(node, exp.And):
+        return conjuncts(node.left) + conjuncts(node.right)
+    return [node]
+
+
+def push_filters(rel: Rel) -> Rel:
+    """Move AND-ed conditions of a WHERE into the inner joins below it that see all their columns.
+
+    A comma join with its equality in WHERE is then a join like any other.
+    """
+    match rel:
+        case Filter(input=inner, predicate=predicate):
+            inner, kept = push_filters(inner), list[exp.Expression]()
+            for part in conjuncts(predicate):
+                pushed = None if part.find(BoundSubquery) is not None else _into_join(inner, part)
+                if pushed is None:
+                    kept.append(part)
+                else:
+                    inner = pushed
+            return Filter(inner, exp.and_(*kept)) if kept else inner
+        case Scan() | Constants():
+            return rel
+        case Join() | SetOperation():
+            return replace(rel, left=push_filters(rel.left), right=push_filters(rel.right))
+        case Project() | Aggregate() | Window() | Sort():
+            return replace(rel, input=push_filters(rel.input))
+
+
+def _into_join(rel: Rel, part: exp.Expression) -> Rel | None:
+    """``rel`` with a condition over both sides of one of its inner joins added there, or None."""
+    match rel:
+        case Join(left=left, right=right, kind="inner" | "cross", condition=condition):
+            needed = names_in(part)
+            for side in ("left", "right"):
+                if needed <= set(columns_of(getattr(rel, side))):
+                    inner = _into_join(getattr(rel, side), part)
+                    return None if inner is None else replace(rel, **{side: inner})
+            if needed <= set(columns_of(left)) | set(columns_of(right)):
+                return replace(rel, kind="inner", condition=part if condition is None else exp.and_(condition, part))
+            return None
+        case Filter(input=inner):
+            pushed = _into_join(inner, part)
+            return None if pushed is None else replace(rel, input=pushed)
+        case Join(left=left, kind="semi" | "anti"):
+            pushed = _into_join(left, part)
+            return None if pushed is None else replace(rel, left=pushed)
+        case _:
+            return None
+
+
+def prune(rel: Rel, needed: frozenset[str], keep: frozenset[str] = frozenset()) -> Rel:
+    """Drop columns that nothing above reads. ``keep`` names policy columns that a scan always has (units and path keys)."""
+    match rel:
+        case Scan():
+            kept = {id_: name for id_, name in rel.columns.items() if id_ in needed or name in keep}
+            return replace(rel, columns=kept)
+        case Constants():
+            return rel
+        case Filter():
+            return replace(rel, input=prune(rel.input, needed | names_in(rel.predicate), keep))
+        case Project():
+            columns = {id_: e for id_, e in rel.columns.items() if id_ in needed}
+            inner = prune(rel.input, _names(columns), keep)
+            return replace(rel, input=inner, columns=columns) if columns else inner
+        case Join():
+            needed |= names_in(rel.condition) if rel.condition is not None else frozenset()
+            return replace(rel, left=prune(rel.left, needed, keep), right=prune(rel.right, needed, keep))
+        case Aggregate():
+            calls = {id_: c for id_, c in rel.calls.items() if id_ in needed}
+            below = _names(rel.keys) | frozenset(n for c in calls.values() for a in c.arguments for n in names_in(a))
+            return replace(rel, input=prune(rel.input, below, keep), calls=calls)
+        case Window():
+            columns = {id_: e for id_, e in rel.columns.items() if id_ in needed}
+            inner = prune(rel.input, needed | _names(columns), keep)
+            return replace(rel, input=inner, columns=columns) if columns else inner
+        case SetOperation():
+            if not (rel.kind == "union" and rel.all):
+                left, right = prune(rel.left, frozenset(rel.left_fields), keep), prune(rel.right, frozenset(rel.right_fields), keep)
+                return replace(rel, left=left, right=right)
+            kept = [i for i, id_ in enumerate(rel.fields) if id_ in needed]
+            lefts, rights = tuple(rel.left_fields[i] for i in kept), tuple(rel.right_fields[i] for i in kept)
+            return replace(
+                rel,
+                left=prune(rel.left, frozenset(lefts), keep),
+                right=prune(rel.right, frozenset(rights), keep),
+                left_fields=lefts,
+                right_fields=rights,
+                fields=tuple(rel.fields[i] for i in kept),
+            )
+        case Sort():
+            return replace(rel, input=prune(rel.input, needed | frozenset(n for o in rel.order for n in names_in(o)), keep))
+
+
+def _names(columns: object) -> frozenset[str]:
+    return frozenset(n for e in columns.values() for n in names_in(e))  # type: ignore[attr-defined]

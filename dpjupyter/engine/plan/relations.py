@@ -1,0 +1,404 @@
+"""The recursive function of privacy.md section 1: operator by operator, whose rows are these? What has no rule is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from dpjupyter.engine import scalar
+from dpjupyter.engine.algebra import names_in, walk
+from dpjupyter.engine.model import (
+    BIGINT,
+    NULLTYPE,
+    Aggregate,
+    Ask,
+    BoundSubquery,
+    Constants,
+    Facts,
+    Filter,
+    Interval,
+    Join,
+    Kind,
+    Project,
+    Rel,
+    Scan,
+    SetOperation,
+    Sort,
+    SqlType,
+    Window,
+)
+from dpjupyter.engine.place import place_of
+from dpjupyter.engine.plan.joins import Joins, row_key_as_unit
+from dpjupyter.engine.plan.measure import Measurements
+from dpjupyter.engine.plan.per_unit import aggregate_per_unit
+from dpjupyter.engine.plan.relation import KeyList, Relation, Unit, renamed
+from dpjupyter.engine.plan.units import Units, scan
+from dpjupyter.engine.policy import RELEASED_NAME, Policy
+from dpjupyter.engine.render import column
+from dpjupyter.errors import PrivacyUnitLost, UnsupportedSQL
+
+# Their value does not depend on how ties are ordered.
+_PEER_FUNCTIONS = (exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist)
+_FLOAT_SUMS = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
+
+
+class Planner:
+    """Walks a bound query bottom-up, rewriting it into what the warehouse runs and what is finished here."""
+
+    def __init__(self, policy: Policy, ask: Ask, first: int) -> None:
+        self._policy = policy
+        self._next = first
+        self.units = Units(policy, self.fresh)
+        self.joins = Joins(policy, self.units, self.fresh, self.dialect_of)
+        self.measurements = Measurements(policy, ask, self.fresh, self.units)
+
+    def fresh(self) -> str:
+        """A new column id."""
+        self._next += 1
+        return f"c{self._next}"
+
+    def dialect_of(self, relation: Relation) -> str:
+        """Where the relation is computed: what reads a released table is finished in DuckDB, all else in the warehouse."""
+        return "duckdb" if relation.released else self._policy.dialect
+
+    # ------------------------------------------------------------ the walk
+    def visit(self, rel: Rel) -> Relation:
+        """Plan one operator.
+
+        Raises: Refused: PrivacyUnitLost, BoundsMissing, UnsupportedSQL.
+        """
+        match rel:
+            case Scan():
+                return scan(rel, self._policy)
+            case Constants():
+                return self._constants(rel)
+            case Filter():
+                return self._filter(rel)
+            case Project():
+                return self._project(rel)
+            case Join():
+                return self._join(rel)
+            case Aggregate():
+                return self._aggregate(rel)
+            case Window():
+                return self._window(rel)
+            case SetOperation():
+                return self._set_operation(rel)
+            case Sort():
+                return self._sort(rel)
+            case _:
+                raise UnsupportedSQL(f"{type(rel).__name__} is not answered.")
+
+    def lowered(self, expr: exp.Expression, relation: Relation) -> exp.Expression:
+        """An expression that cannot fail at run time, its subqueries planned."""
+        expr = self._subqueries(expr, relation)
+        return scalar.total(expr, relation.facts, self.dialect_of(relation))
+
+    def _subqueries(self, expr: exp.Expression, relation: Relation) -> exp.Expression:
+        found = list(expr.find_all(BoundSubquery))
+        if not found:
+            return expr
+        expr = expr.copy()
+        for node in list(expr.find_all(BoundSubquery)):
+            inner = self.visit(node.args["rel"])
+            if inner.private:
+                raise PrivacyUnitLost(
+                    "This subquery reads private rows without aggregating them.", hint="Aggregate them, or compare the privacy unit with EXISTS or IN.", place=place_of(node)
+                )
+            if inner.released and relation.private:
+                raise UnsupportedSQL(
+                    "A released number cannot select private rows in the same query.", hint="Ask for it first and write it as a literal.", place=place_of(node)
+                )
+            node.set("rel", inner.rel)
+        return expr
+
+    def _join(self, rel: Join) -> Relation:
+        left, right = self.visit(rel.left), self.visit(rel.right)
+        if rel.condition is not None and rel.condition.find(BoundSubquery) is not None:
+            raise UnsupportedSQL("Subqueries in join conditions are not answered.", place=place_of(rel.condition))
+        return self.joins.join(rel, left, right)
+
+    # ------------------------------------------------------------ row by row
+    def _constants(self, rel: Constants) -> Relation:
+        facts: dict[str, Facts] = {}
+        for position, id_ in enumerate(rel.fields):
+            each = [scalar.facts(row[position], {}) for row in rel.rows]
+            facts[id_] = _hull(each)
+        return Relation(rel, facts, cap=len(rel.rows))
+
+    def _filter(self, rel: Filter) -> Relation:
+        inner = self.visit(rel.input)
+        predicate = self._subqueries(rel.predicate, inner)
+        released = inner.released or (not inner.private and any(_reads_released(s) for s in predicate.find_all(BoundSubquery)))
+        inner = replace(inner, released=released)
+        narrowed = {**inner.facts, **scalar.narrow(predicate, inner.facts)}
+        lowered = scalar.total(predicate, inner.facts, self.dialect_of(inner))
+        lists = tuple(self._filtered_list(item, predicate) for item in inner.lists)
+        return replace(inner, rel=Filter(inner.rel, lowered), facts=narrowed, lists=lists)
+
+    def _filtered_list(self, item: KeyList, predicate: exp.Expression) -> KeyList:
+        """A condition on listed columns alone shortens the list; any other drops the outer join's unmatched rows."""
+        if predicate.find(BoundSubquery) is None and names_in(predicate) <= set(item.columns):
+            moved = predicate.copy().transform(lambda n: column(item.columns[n.name]) if isinstance(n, exp.Column) else n, copy=False)
+            return replace(item, rel=Filter(item.rel, moved))
+        return replace(item, required=False)
+
+    def _project(self, rel: Project) -> Relation:
+        inner = self.visit(rel.input)
+        columns = {id_: self._subqueries(e, inner) for id_, e in rel.columns.items()}
+        if not inner.private and any(_reads_released(s) for e in columns.values() for s in e.find_all(BoundSubquery)):
+            inner = replace(inner, released=True)
+        dialect = self.dialect_of(inner)
+        facts = {id_: scalar.facts(e, inner.facts) for id_, e in columns.items()}
+        passed = renamed(columns)
+        for id_, old in passed.items():
+            facts[id_] = inner.facts[old]
+        lowered = {id_: scalar.total(e, inner.facts, dialect) for id_, e in columns.items()}
+        result = replace(inner, facts=facts, unique=_mapped(inner.unique, passed), enforced=_mapped(inner.enforced, passed))
+        if inner.unit is not None:
+            carried = _unit_columns(inner.unit) - set(lowered)
+            lowered |= {id_: column(id_) for id_ in sorted(carried)}
+            result = replace(result, facts={**facts, **{id_: inner.facts[id_] for id_ in carried}}, unit=_renamed_unit(inner.unit, passed, carried))
+        lists = tuple(
+            replace(item, columns={new: item.columns[old] for new, old in passed.items() if old in item.columns} | {i: c for i, c in item.columns.items() if i in lowered})
+            for item in inner.lists
+        )
+        return replace(result, rel=Project(inner.rel, lowered), lists=lists)
+
+    # ------------------------------------------------------------ groups
+    def _aggregate(self, rel: Aggregate) -> Relation:
+        inner = self.visit(rel.input)
+        if not inner.private:
+            return self._public_aggregate(rel, inner)
+        assert inner.unit is not None
+        keys = {id_: self._subqueries(e, inner) for id_, e in rel.keys.items()}
+        for expr in [*keys.values(), *(self._subqueries(a, inner) for c in rel.calls.values() for a in c.arguments)]:
+            if expr.find(BoundSubquery) is not None:
+                raise UnsupportedSQL("A subquery inside an aggregate or GROUP BY is not answered.", hint="Join its result instead.", place=place_of(expr))
+        plain = {e.name for e in keys.values() if isinstance(e, exp.Column)}
+        if inner.unit.path is not None and any(scalar_from_unit(e, inner) for e in keys.values()):
+            inner = self.units.resolved(inner)
+            assert inner.unit is not None
+        if plain & inner.unit.ids:
+            return aggregate_per_unit(replace(rel, keys=keys), inner, self._policy, self.measurements.max_rows(inner), self.fresh)
+        for id_, expr in keys.items():
+            if scalar_from_unit(expr, inner):
+                raise PrivacyUnitLost(
+                    "GROUP BY uses a function of the privacy unit: its groups would point at people.",
+                    hint="Group by something that many people share.",
+                    place=place_of(expr) or place_of(rel.keys[id_]),
+                )
+        return self.measurements.measure(replace(rel, keys=keys), inner)
+
+    def _public_aggregate(self, rel: Aggregate, inner: Relation) -> Relation:
+        keys = {id_: self.lowered(e, inner) for id_, e in rel.keys.items()}
+        dialect = self.dialect_of(inner)
+        calls = {id_: replace(c, arguments=tuple(scalar.total(self._subqueries(a, inner), inner.facts, dialect) for a in c.arguments)) for id_, c in rel.calls.items()}
+        facts = {id_: scalar.facts(e, inner.facts) for id_, e in rel.keys.items()}
+        if rel.sets is not None:
+            facts = {id_: replace(f, nullable=True) for id_, f in facts.items()}
+        for id_, call in rel.calls.items():
+            argument = scalar.facts(call.arguments[0], inner.facts) if call.arguments else None
+            facts[id_] = _public_call(call.function, argument)
+        facts |= {id_: Facts(BIGINT, Interval(0, 1), nullable=False, integral=True) for id_ in rel.grouping}
+        unique = frozenset({frozenset(keys)}) if rel.sets is None else frozenset[frozenset[str]]()
+        cap = 1 if not keys and rel.sets is None else inner.cap if rel.sets is None else None
+        return Relation(replace(rel, input=inner.rel, keys=keys, calls=calls), facts, released=inner.released, unique=unique, enforced=unique, cap=cap)
+
+    def _window(self, rel: Window) -> Relation:
+        inner = self.visit(rel.input)
+        if inner.private:
+            inner = self.units.resolved(inner)
+        assert not inner.private or inner.unit is not None
+        columns: dict[str, exp.Expression] = {}
+        facts = dict(inner.facts)
+        dialect = self.dialect_of(inner)
+        for id_, node in rel.columns.items():
+            assert isinstance(node, exp.Window)
+            window = node.copy()
+            if inner.unit is not None:
+                self._check_private_window(window, inner)
+            facts[id_] = self._window_facts(window, inner)
+            for part in [*(window.args.get("partition_by") or []), *(o.this for o in _order_of(window)), *window.this.iter_expressions()]:
+                if not isinstance(part, (exp.Star, exp.Column)):
+                    part.replace(scalar.total(part.copy(), inner.facts, dialect))
+            if inner.unit is not None:
+                self._total_order(window, inner)
+            columns[id_] = window
+        return replace(inner, rel=Window(inner.rel, columns), facts=facts)
+
+    def _check_private_window(self, window: exp.Window, inner: Relation) -> None:
+        assert inner.unit is not None
+        if inner.unit.row:
+            raise PrivacyUnitLost("Each row is a person here: a window would let people's rows meet.", place=place_of(window))
+        partition = {e.name for e in window.args.get("partition_by") or [] if isinstance(e, exp.Column)}
+        if not partition & inner.unit.ids:
+            raise PrivacyUnitLost(
+                "This window function mixes rows of different people.",
+                hint="Add the privacy unit to PARTITION BY, or aggregate first and use the window on the result.",
+                place=place_of(window),
+            )
+        function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
+        if isinstance(function, _FLOAT_SUMS) and function.this is not None:
+            kind = scalar.facts(function.this, inner.facts).type.kind
+            if kind is Kind.FLOAT or not isinstance(function, exp.Sum):
+                raise UnsupportedSQL(
+                    "Sums of DOUBLE in a window over private rows depend on the order of computation.", hint="CAST the column to DECIMAL(18, 6) and use SUM.", place=place_of(window)
+                )
+
+    def _total_order(self, window: exp.Window, inner: Relation) -> None:
+        """Append every other column to ORDER BY, so that equal rows are the only ties left and the result is a function of the rows."""
+        function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
+        if isinstance(function, _PEER_FUNCTIONS):
+            return
+        order = _order_of(window)
+        if not order and not isinstance(function, (exp.RowNumber, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue)) and window.args.get("spec") is None:
+            return
+        present = {o.this.name for o in order if isinstance(o.this, exp.Column)}
+        more = [exp.Ordered(this=column(id_)) for id_, f in sorted(inner.facts.items()) if id_ not in present and f.type.kind is not Kind.OTHER]
+        window.set("order", exp.Order(expressions=[*(o.copy() for o in order), *more]))
+
+    @staticmethod
+    def _window_facts(window: exp.Window, inner: Relation) -> Facts:
+        function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
+        argument = scalar.facts(function.this, inner.facts) if isinstance(function.this, exp.Expression) and not isinstance(function.this, exp.Star) else None
+        match function:
+            case exp.RowNumber() | exp.Rank() | exp.DenseRank() | exp.Ntile() | exp.Count():
+                return Facts(BIGINT, Interval(0, float("inf")), nullable=False, integral=True, from_unit=False)
+            case exp.PercentRank() | exp.CumeDist():
+                return Facts(SqlType.parse("DOUBLE"), Interval(0, 1), nullable=False)
+            case exp.Lag() | exp.Lead() | exp.FirstValue() | exp.LastValue() | exp.Min() | exp.Max() if argument is not None:
+                return replace(argument, nullable=True)
+            case exp.Sum() if argument is not None:
+                return _public_call("SUM", argument)
+            case _:
+                return Facts(SqlType.parse("DOUBLE"), None, from_unit=argument is not None and argument.from_unit)
+
+    # ------------------------------------------------------------ sets and order
+    def _set_operation(self, rel: SetOperation) -> Relation:  # noqa: C901 - one operator, its cases beside one another
+        left, right = self.visit(rel.left), self.visit(rel.right)
+        what = f"{rel.kind.upper()}{' ALL' if rel.all else ''}"
+        if left.private != right.private:
+            raise PrivacyUnitLost(f"{what} of private and public rows: some rows would belong to nobody.", hint="Aggregate the private side first.")
+        facts = {
+            new: _hull([left.facts[a], right.facts[b]]) if rel.kind != "except" else left.facts[a]
+            for new, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True)
+        }
+        if left.unit is None or right.unit is None:
+            return self._public_set_operation(rel, left, right, facts)
+        if left.unit.row or right.unit.row:
+            if not (rel.kind == "union" and rel.all):
+                raise PrivacyUnitLost(f"{what} lets equal rows of different people meet.", hint="Aggregate first.")
+            left, right = (row_key_as_unit(r, None) if r.unit is not None and r.unit.row else r for r in (left, right))
+        left, right = self.units.resolved(left), self.units.resolved(right)
+        assert left.unit is not None and right.unit is not None
+        if left.unit.type is None or right.unit.type is None or left.unit.type.kind is not right.unit.type.kind:
+            raise PrivacyUnitLost(f"The sides of {what} have privacy units of different types.")
+        tables = left.tables | right.tables
+        if rel.kind == "union" and rel.all:
+            id_ = self.fresh()
+            facts[id_] = replace(_hull([left.facts[left.unit.id], right.facts[right.unit.id]]), from_unit=True)
+            wide = replace(
+                rel,
+                left=left.rel,
+                right=right.rel,
+                left_fields=(*rel.left_fields, left.unit.id),
+                right_fields=(*rel.right_fields, right.unit.id),
+                fields=(*rel.fields, id_),
+            )
+            same = {n for n, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True) if a in left.unit.ids and b in right.unit.ids}
+            return Relation(wide, facts, Unit(frozenset({id_, *same}), left.unit.type), tables)
+        same = frozenset(n for n, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True) if a in left.unit.ids and b in right.unit.ids)
+        if not same:
+            raise PrivacyUnitLost(f"{what} compares rows of different people.", hint="Select the privacy unit in the same place on both sides.")
+        return Relation(replace(rel, left=left.rel, right=right.rel), facts, Unit(same, left.unit.type), tables)
+
+    def _public_set_operation(self, rel: SetOperation, left: Relation, right: Relation, facts: dict[str, Facts]) -> Relation:
+        cap = None if left.cap is None or right.cap is None else left.cap + right.cap
+        unique = frozenset[frozenset[str]]() if rel.all else frozenset({frozenset(rel.fields)})
+        return Relation(replace(rel, left=left.rel, right=right.rel), facts, released=left.released or right.released, unique=unique, enforced=unique, cap=cap)
+
+    def _sort(self, rel: Sort) -> Relation:
+        inner = self.visit(rel.input)
+        if inner.private:
+            if rel.limit is not None or rel.offset:
+                raise PrivacyUnitLost(
+                    "LIMIT over private rows picks particular people.", hint="Aggregate first; LIMIT the result.", place=place_of(rel.order[0]) if rel.order else None
+                )
+            return inner  # the order of private rows has no effect on any aggregate answered here
+        order = tuple(exp.Ordered(this=self.lowered(o.this, inner), desc=o.args.get("desc"), nulls_first=o.args.get("nulls_first")) for o in rel.order)
+        cap = inner.cap if rel.limit is None else rel.limit if inner.cap is None else min(rel.limit, inner.cap)
+        return replace(inner, rel=replace(rel, input=inner.rel, order=order), cap=cap)
+
+
+def scalar_from_unit(expr: exp.Expression, relation: Relation) -> bool:
+    """Whether an expression is computed from the privacy unit."""
+    ids = relation.unit.ids if relation.unit is not None else frozenset[str]()
+    return any(name in ids or relation.facts[name].from_unit for name in names_in(expr) if name in relation.facts)
+
+
+def _unit_columns(unit: Unit) -> set[str]:
+    carried = {unit.id} if unit.ids else set[str]()
+    if unit.path is not None:
+        carried.add(unit.path[0])
+    if unit.row and unit.row_key is not None:
+        carried.add(unit.row_key)
+    return carried
+
+
+def _renamed_unit(unit: Unit, passed: dict[str, str], carried: set[str]) -> Unit:
+    ids = frozenset(new for new, old in passed.items() if old in unit.ids) | (unit.ids & carried)
+    links = {new: unit.links[old] for new, old in passed.items() if old in unit.links} | {i: unit.links[i] for i in carried if i in unit.links}
+    path, row_key = unit.path, unit.row_key
+    if path is not None and path[0] not in carried:
+        path = (next(new for new, old in passed.items() if old == unit.path[0]), *path[1:])  # type: ignore[index]
+    return replace(unit, ids=ids, links=links, path=path, row_key=row_key)
+
+
+def _mapped(keys: frozenset[frozenset[str]], passed: dict[str, str]) -> frozenset[frozenset[str]]:
+    new_of: dict[str, str] = {}
+    for new, old in passed.items():
+        new_of.setdefault(old, new)
+    return frozenset(frozenset(new_of[c] for c in key) for key in keys if all(c in new_of for c in key))
+
+
+def _order_of(window: exp.Window) -> list[exp.Ordered]:
+    order = window.args.get("order")
+    return list(order.expressions) if order is not None else []
+
+
+def _hull(each: list[Facts]) -> Facts:
+    """Facts that hold for every one of several expressions."""
+    typed = [f for f in each if f.type.kind is not Kind.NULL]
+    if not typed:
+        return Facts(NULLTYPE, nullable=True)
+    order = [Kind.BOOL, Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.DATE, Kind.TIMESTAMP, Kind.TEXT, Kind.TIME, Kind.OTHER]
+    widest = max((f.type for f in typed), key=lambda t: (order.index(t.kind), t.bits, t.precision))
+    intervals = [f.interval for f in typed]
+    interval = Interval(min(i.lower for i in intervals if i), max(i.upper for i in intervals if i)) if all(intervals) else None
+    domain = None
+    if all(f.domain is not None for f in typed):
+        domain = tuple(dict.fromkeys(v for f in typed for v in f.domain or ()))
+    return Facts(
+        widest, interval, any(f.nullable for f in each) or len(typed) < len(each), domain, any(f.from_unit for f in each), all(f.integral for f in typed)
+    )
+
+
+def _public_call(function: str, argument: Facts | None) -> Facts:
+    """Facts of an aggregate over public rows: its type matters for the answer's columns, little else."""
+    if function in ("COUNT_STAR", "COUNT"):
+        return Facts(BIGINT, Interval(0, float("inf")), nullable=False, integral=True)
+    if function in ("MIN", "MAX", "ANY_VALUE", "MODE", "QUANTILE_DISC") and argument is not None:
+        return replace(argument, nullable=True)
+    if function == "SUM" and argument is not None and argument.type.kind in (Kind.INT, Kind.BOOL):
+        return Facts(SqlType.parse("HUGEINT"), None, integral=True, from_unit=argument.from_unit)
+    if function == "SUM" and argument is not None and argument.type.kind is Kind.DECIMAL:
+        return Facts(SqlType.parse(f"DECIMAL(38,{argument.type.scale})"), None, from_unit=argument.from_unit)
+    if function in ("BOOL_AND", "BOOL_OR"):
+        return Facts(SqlType.parse("BOOLEAN"), Interval(0, 1), domain=(False, True))
+    return Facts(SqlType.parse("DOUBLE"), None, from_unit=argument is not None and argument.from_unit)
+
+
+def _reads_released(node: BoundSubquery) -> bool:
+    return any(isinstance(r, Scan) and RELEASED_NAME.fullmatch(r.table) for r in walk(node.args["rel"]))
