@@ -42,6 +42,7 @@ class Connection:
     token: str = field(repr=False)
     database: str | None = None  # "name" or "prefix/name"; None: the gateway's only one
     ca_file: Path | None = None
+    configured: bool = True  # False: an address given by hand, which no other process knows the token of
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def _from_url(which: str, environ: Mapping[str, str], ask: Ask | None) -> Connec
         if str(entry["url"]).rstrip("/") == which.rstrip("/"):
             return _from_entry(name, known, environ, ask)
     url = _url(which, allow_http=environ.get("DPJUPYTER_ALLOW_HTTP") == "1", where="the address")
-    return Connection(urlsplit(url).netloc, url, _asked(url, ask))
+    return Connection(urlsplit(url).netloc, url, _asked(url, ask), configured=False)
 
 
 def _from_entry(name: str, known: ConnectionsFile, environ: Mapping[str, str], ask: Ask | None) -> Connection:

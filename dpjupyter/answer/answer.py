@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dpjupyter import wire
 from dpjupyter.answer import formats
 from dpjupyter.answer.cells import DEFAULT_CONFIDENCE, Cell, Comparison, known_confidence
-from dpjupyter.answer.explanation import Explanation, cost_line, explained, notices
+from dpjupyter.answer.explanation import Explanation, charged_epsilon, cost_line, explained, notices
 from dpjupyter.answer.formats import Interval, Shown
 from dpjupyter.answer.frames import NUMBERS, base_type, guessed_type, series
 from dpjupyter.errors import BadRequest
@@ -19,23 +19,30 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from dpjupyter.widgets import AnswerView
+
 ROWS_SHOWN = 40
+MOST_AXES = 6  # columns drawn at once
 
 
 class Answer:
     """A released result. Everything here is post-processing of what the gateway sent; nothing is asked again."""
 
-    def __init__(self, reply: wire.QueryReply, *, sql: str = "", confidence: float = DEFAULT_CONFIDENCE) -> None:
+    def __init__(
+        self, reply: wire.QueryReply, *, sql: str = "", confidence: float = DEFAULT_CONFIDENCE, asides: tuple[str, ...] = ()
+    ) -> None:
         """Wrap a reply.
 
         Args:
             reply: what the gateway sent.
             sql: the question, for ``explain``.
             confidence: of the intervals shown in tables.
+            asides: what the notebook itself has to say beside the gateway's notes.
         """
         self.reply = reply
         self.sql = sql
         self.confidence = confidence
+        self._asides = asides
         self.columns: tuple[str, ...] = tuple(reply.Data)
         types = {meta["Name"]: meta["Type"] for meta in reply.Meta or []}
         self.types: Mapping[str, str] = {name: types.get(name, "") for name in self.columns}
@@ -112,6 +119,11 @@ class Answer:
         pairs = self._intervals[known_confidence(confidence, self._intervals)].get(column, [])
         return [(pair[0], pair[1]) if pair is not None else None for pair in pairs]
 
+    @property
+    def confidences(self) -> tuple[float, ...]:
+        """Confidences of the intervals that came with the answer."""
+        return tuple(self._intervals)
+
     def cell(self, column: str, row: Any = None) -> Cell:
         """One value with its intervals.
 
@@ -120,14 +132,20 @@ class Answer:
             row: the key's value, a tuple of them, or {key column: value}; None: the only row.
         Raises: BadRequest: no such column, or not exactly one such row.
         """
-        index = self._row(row)
+        return self._cell(column, self._row(row), named=row is not None)
+
+    def cell_at(self, column: str, position: int) -> Cell:
+        """One value by its row's position, from 0."""
+        return self._cell(column, range(len(self))[position], named=True)
+
+    def _cell(self, column: str, index: int, *, named: bool) -> Cell:
         intervals: dict[float, Interval] = {}
         for level, columns in self._intervals.items():
             pair = columns.get(self._known(column), [])[index : index + 1]
             if pair and pair[0] is not None:
                 intervals[level] = (pair[0][0], pair[0][1])
         utility = self._utility.get(column)
-        label = column if row is None else f"{column}[{', '.join(formats.plain(self.reply.Data[key][index]) for key in self.key_columns)}]"
+        label = column if not named else f"{column}[{', '.join(formats.plain(self.reply.Data[key][index]) for key in self.key_columns)}]"
         independent = utility is not None and not utility.derived
         return Cell(label, self.reply.Data[column][index], intervals, self._kinds[column], independent)
 
@@ -145,6 +163,18 @@ class Answer:
             there = b if isinstance(b, Cell | int | float) else self._chosen(b, column)
             return a.compare(there, confidence)
         return self._chosen(a, column).compare(b if isinstance(b, Cell) else self._chosen(b, column), confidence)
+
+    @property
+    def drawable_columns(self) -> tuple[str, ...]:
+        """Columns that ``plot`` draws by itself."""
+        candidates = self.noisy_columns or tuple(name for name in self.columns if name not in self.key_columns)
+        return tuple(name for name in candidates if self._kinds[name] in NUMBERS)[:MOST_AXES]
+
+    def view(self) -> AnswerView:
+        """A widget with the values, a chart, and comparisons."""
+        from dpjupyter.widgets import AnswerView  # noqa: PLC0415 - ipywidgets, 0.3 s
+
+        return AnswerView(self)
 
     def plot(
         self,
@@ -176,6 +206,11 @@ class Answer:
         return self.reply.dp_info.privacy
 
     @property
+    def charged(self) -> float:
+        """Epsilon debited for this very answer; 0 where it came from the cache, the twin or public tables."""
+        return charged_epsilon(self.reply.dp_info)
+
+    @property
     def balance(self) -> dict[str, float]:
         """Residual epsilon of each budget row after this answer."""
         return dict(self.reply.dp_info.balance)
@@ -192,7 +227,7 @@ class Answer:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a reader must know beside the numbers: unmetered, cached, synthetic, exact, and the gateway's notes."""
-        return notices(self.reply.dp_info)
+        return (*notices(self.reply.dp_info), *self._asides)
 
     # ------------------------------------------------------------ showing
     @property
@@ -209,11 +244,15 @@ class Answer:
     def __repr__(self) -> str:
         return "\n".join([formats.text_table(*self._table()), *self._more(), "", self.summary, *self.notices])
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """The table and what stands under it, as escaped HTML."""
         lines = "".join(f'<div style="{_notice_style(line)}">{escape(line)}</div>' for line in [*self._more(), self.summary, *self.notices])
         label = "synthetic answer" if self.reply.dp_info.kind == "synthetic" else "answer"
         small = f'<div style="font-size:90%;margin-top:4px">{lines}</div>'
         return f'<div class="dpjupyter-answer" role="group" aria-label="{label}">{formats.html_table(*self._table())}{small}</div>'
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
     def _table(self) -> tuple[list[str], list[list[Shown]], list[bool]]:
         count = min(len(self), ROWS_SHOWN)

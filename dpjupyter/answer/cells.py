@@ -48,7 +48,7 @@ class Cell:
         there = other if isinstance(other, Cell) else Cell(formats.plain(other), other, {}, "DOUBLE")
         a, b = _number(self), _number(there)
         noisy = [cell for cell in (self, there) if cell.intervals]
-        apart = len(noisy) < 2 or (self.independent and there.independent and confidence >= QUADRATURE_FROM)  # noqa: PLR2004 - both
+        apart = len(noisy) < 2 or (self.independent and there.independent and confidence >= QUADRATURE_FROM)
         if noisy:
             known_confidence(confidence, noisy[0].intervals)
         level = confidence if apart else _union_level(confidence, noisy[0].intervals)

@@ -57,7 +57,14 @@ def cost_line(info: wire.DpInfo) -> str:
     if info.cached or info.kind != "private":
         return "nothing"
     paid = price(info.privacy.epsilon, info.privacy.delta)
-    return f"{paid} (not charged)" if info.unmetered and not info.receipt.get("debited") else paid
+    return paid if charged_epsilon(info) else f"{paid} (not charged)"
+
+
+def charged_epsilon(info: wire.DpInfo) -> float:
+    """Epsilon debited for this very answer: none for cached, public, synthetic and wholly unmetered ones."""
+    if info.cached or info.kind != "private" or (info.unmetered and not info.receipt.get("debited")):
+        return 0.0
+    return info.privacy.epsilon
 
 
 def price_lines(privacy: wire.Privacy) -> list[str]:

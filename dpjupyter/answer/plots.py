@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Shape = Literal["bar", "line", "hist"]
 
-MOST_AXES = 6
 MOST_BARS = 60  # more categories than this are drawn as a line
 FEWEST_BINS = 8  # evenly spaced numbers from this many on are read as a histogram
 MOST_UPRIGHT = 8  # longer labels or more of them are turned
@@ -45,12 +44,12 @@ def draw(
         raise BadRequest("matplotlib is not installed", hint="pip install 'dpjupyter[plot]'") from None
     if kind not in (None, "bar", "line", "hist"):
         raise BadRequest(f"kind {kind!r} is not known", hint="Use bar, line or hist.")
-    columns = y if y is not None else _drawable(answer)
+    columns = y if y is not None else answer.drawable_columns
     if not columns or len(answer) == 0:
         raise BadRequest("the answer holds nothing to draw", hint="A plot needs at least one row and one column of numbers.")
     for column in columns:
         if answer.kind_of(column) not in NUMBERS:
-            hint = f"Columns of numbers: {', '.join(_drawable(answer))}."
+            hint = f"Columns of numbers: {', '.join(answer.drawable_columns)}."
             raise BadRequest(f"{column} is {answer.kind_of(column)}, not a number", hint=hint)
     if ax is not None and len(columns) > 1:
         raise BadRequest("ax= takes a single column", hint=f"Give y=, one of: {', '.join(columns)}.")
@@ -66,12 +65,6 @@ def draw(
     if answer.reply.dp_info.kind == "synthetic":
         all_axes[0].set_title("synthetic", loc="right", fontstyle="italic")
     return all_axes[0] if len(all_axes) == 1 else all_axes
-
-
-def _drawable(answer: Answer) -> list[str]:
-    noisy = answer.noisy_columns
-    candidates = noisy or tuple(name for name in answer.columns if name not in answer.key_columns)
-    return [name for name in candidates if answer.kind_of(name) in NUMBERS][:MOST_AXES]
 
 
 def _along(answer: Answer, x: str | None) -> str | None:
@@ -106,7 +99,7 @@ def _step(values: Sequence[Any]) -> float | None:
     if not gaps:
         return None
     step = min(gaps)
-    return step if all(abs(gap / step - round(gap / step)) < 1e-6 for gap in gaps) else None  # noqa: PLR2004 - rounding of a division
+    return step if all(abs(gap / step - round(gap / step)) < 1e-6 for gap in gaps) else None
 
 
 def _one(axes: Axes, answer: Answer, column: str, along: str | None, *, shape: Shape, confidence: float) -> None:

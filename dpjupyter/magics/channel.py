@@ -1,0 +1,58 @@
+"""The comm ``dpjupyter``: tells the JupyterLab extension which gateway and database this kernel uses.
+
+Kernel to frontend: ``{"url", "database", "connection"}`` when the comm opens, whenever one of them changes, and in reply
+to ``{"event": "hello"}``; ``{"event": "answered"}`` after each query. ``database`` is "prefix/name"; ``connection`` is null
+for an address given by hand. The token never travels here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+TARGET = "dpjupyter"
+
+
+class Channel:
+    """Announcements to the frontend; silent where there is none (plain IPython)."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        """Find out whether the shell runs in a kernel; nothing is opened yet."""
+        self._in_kernel = getattr(shell, "kernel", None) is not None
+        self._comm: Any = None
+        self._said: dict[str, str | None] = {}
+
+    def announce(self, url: str, database: str | None, connection: str | None) -> None:
+        """Say which gateway and database is in use from now on."""
+        if not self._in_kernel:
+            return
+        self._said = {"url": url, "database": database, "connection": connection}
+        if self._comm is not None:
+            self._comm.send(self._said)
+            return
+        from comm import create_comm  # noqa: PLC0415 - a kernel has it; plain IPython may not
+
+        self._comm = create_comm(target_name=TARGET, data=self._said)
+        self._comm.on_msg(self._heard)
+        self._comm.on_close(self._closed)
+
+    def answered(self) -> None:
+        """Say that a query was answered: budgets have changed."""
+        if self._comm is not None:
+            self._comm.send({"event": "answered"})
+
+    def close(self) -> None:
+        """Take the comm away."""
+        if self._comm is not None:
+            self._comm.close()
+            self._comm = None
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        if message.get("content", {}).get("data", {}).get("event") == "hello" and self._comm is not None:
+            self._comm.send(self._said)
+
+    def _closed(self, _message: dict[str, Any]) -> None:
+        # A frontend without the extension refuses the comm; another one may be there at the next connect.
+        self._comm = None

@@ -1,0 +1,65 @@
+"""Small charts as SVG text: they take the theme's colours and need no drawing library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import accumulate
+
+from dpjupyter.answer import formats
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 560, 150, 60, 22
+COLOR = "var(--jp-brand-color1,#1976d2)"
+INK = "var(--jp-ui-font-color1,#333)"
+BAR_HEIGHT = 20
+MOST_BARS = 20
+
+
+def bars(values: Mapping[str, float], label: str) -> str:
+    """Horizontal bars, largest first, with their values written out."""
+    if not values:
+        return f"<div>{escape(label)}: nothing yet.</div>"
+    ordered = sorted(values.items(), key=lambda item: (-item[1], item[0]))[:MOST_BARS]
+    largest = max(value for _, value in ordered) or 1.0
+    rows = "".join(
+        f'<text x="0" y="{i * BAR_HEIGHT + 14}" fill="{INK}" font-size="12">{escape(_short(name))}</text>'
+        f'<rect x="140" y="{i * BAR_HEIGHT + 4}" width="{max(1.0, 300 * value / largest):.1f}" height="12" fill="{COLOR}"/>'
+        f'<text x="{146 + 300 * value / largest:.1f}" y="{i * BAR_HEIGHT + 14}" fill="{INK}" font-size="12">{formats.epsilon(value)}</text>'
+        for i, (name, value) in enumerate(ordered)
+    )
+    return _figure(label, rows, BAR_HEIGHT * len(ordered) + 6)
+
+
+def running_total(points: Sequence[tuple[str, float]], label: str) -> str:
+    """A staircase of what was added up, over time. Points are (time as text, amount), in any order."""
+    if not points:
+        return f"<div>{escape(label)}: nothing yet.</div>"
+    ordered = sorted(points)
+    totals = list(accumulate(amount for _, amount in ordered))
+    top = totals[-1] or 1.0
+    step = (WIDTH - LEFT - 10) / max(1, len(totals))
+    path = f"M{LEFT},{HEIGHT - BOTTOM}"
+    for i, total in enumerate(totals):
+        path += f" H{LEFT + i * step:.1f} V{(HEIGHT - BOTTOM) - (HEIGHT - BOTTOM - 12) * total / top:.1f}"
+    path += f" H{WIDTH - 10}"
+    body = (
+        f'<path d="{path}" fill="none" stroke="{COLOR}" stroke-width="2"/>'
+        f'<line x1="{LEFT}" y1="{HEIGHT - BOTTOM}" x2="{WIDTH - 10}" y2="{HEIGHT - BOTTOM}" stroke="{INK}" stroke-opacity=".4"/>'
+        f'<text x="{LEFT - 6}" y="16" text-anchor="end" fill="{INK}" font-size="12">{formats.epsilon(top)}</text>'
+        f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end" fill="{INK}" font-size="12">0</text>'
+        f'<text x="{LEFT}" y="{HEIGHT - 6}" fill="{INK}" font-size="12">{escape(ordered[0][0])}</text>'
+        f'<text x="{WIDTH - 10}" y="{HEIGHT - 6}" text-anchor="end" fill="{INK}" font-size="12">{escape(ordered[-1][0])}</text>'
+    )
+    return _figure(label, body, HEIGHT)
+
+
+def _figure(label: str, body: str, height: int) -> str:
+    name = escape(label, quote=True)
+    return (
+        f'<figure style="margin:4px 0"><figcaption style="font-weight:600">{escape(label)}</figcaption>'
+        f'<svg role="img" aria-label="{name}" viewBox="0 0 {WIDTH} {height}" width="100%" style="max-width:{WIDTH}px">{body}</svg></figure>'
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else name[:19] + "…"
