@@ -240,6 +240,7 @@ class Binder:
         for source in right_scope.sources:
             scope.add(source)
         scope.hidden |= right_scope.hidden
+        scope.merged |= {name: f for name, f in right_scope.merged.items() if name not in scope.merged}
         condition = self._on(join, scope) if join.args.get("on") is not None else None
         if shared:
             condition = exp.and_(*(exp.EQ(this=column(a.id), expression=column(b.id)) for a, b in shared), copy=False)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import names_in, walk
+from dpjupyter.engine.algebra import names_in
 from dpjupyter.engine.model import (
     BIGINT,
+    BOOL,
     NULLTYPE,
     Aggregate,
     Ask,
@@ -34,13 +36,27 @@ from dpjupyter.engine.plan.measure import Measurements
 from dpjupyter.engine.plan.per_unit import aggregate_per_unit
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit, renamed
 from dpjupyter.engine.plan.units import Units, scan
-from dpjupyter.engine.policy import RELEASED_NAME, Policy
-from dpjupyter.engine.render import column
+from dpjupyter.engine.policy import Policy
+from dpjupyter.engine.render import column, substitute
 from dpjupyter.errors import PrivacyUnitLost, UnsupportedSQL
 
 # Their value does not depend on how ties are ordered.
 _PEER_FUNCTIONS = (exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist)
 _FLOAT_SUMS = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An expression whose subqueries stand aside as columns, so that the scalar rules see plain values."""
+
+    expr: exp.Expression
+    facts: Mapping[str, Facts]
+    aside: Mapping[str, BoundSubquery]
+    released: bool
+
+    def lowered(self, dialect: str) -> exp.Expression:
+        """The expression made total, its subqueries back in place."""
+        return substitute(scalar.total(self.expr, self.facts, dialect), self.aside) if self.aside else scalar.total(self.expr, self.facts, dialect)
 
 
 class Planner:
@@ -92,26 +108,42 @@ class Planner:
 
     def lowered(self, expr: exp.Expression, relation: Relation) -> exp.Expression:
         """An expression that cannot fail at run time, its subqueries planned."""
-        expr = self._subqueries(expr, relation)
-        return scalar.total(expr, relation.facts, self.dialect_of(relation))
+        return self._opened(expr, relation).lowered(self.dialect_of(relation))
 
-    def _subqueries(self, expr: exp.Expression, relation: Relation) -> exp.Expression:
-        found = list(expr.find_all(BoundSubquery))
-        if not found:
-            return expr
+    def _opened(self, expr: exp.Expression, relation: Relation) -> _Opened:
+        """The expression with each subquery planned and set aside under a column id of its own.
+
+        Raises: PrivacyUnitLost, UnsupportedSQL: a subquery reads private rows, or a released number would select private rows.
+        """
+        facts = dict(relation.facts)
+        aside: dict[str, BoundSubquery] = {}
+        released = False
+        if expr.find(BoundSubquery) is None:
+            return _Opened(expr, facts, aside, released)
         expr = expr.copy()
         for node in list(expr.find_all(BoundSubquery)):
             inner = self.visit(node.args["rel"])
             if inner.private:
                 raise PrivacyUnitLost(
-                    "This subquery reads private rows without aggregating them.", hint="Aggregate them, or compare the privacy unit with EXISTS or IN.", place=place_of(node)
+                    "This subquery reads private rows without aggregating them.",
+                    hint="Aggregate them, or compare the privacy unit with EXISTS or IN.",
+                    place=place_of(node),
                 )
             if inner.released and relation.private:
                 raise UnsupportedSQL(
                     "A released number cannot select private rows in the same query.", hint="Ask for it first and write it as a literal.", place=place_of(node)
                 )
-            node.set("rel", inner.rel)
-        return expr
+            released |= inner.released
+            this = self.lowered(node.this, relation) if node.this is not None else None
+            id_ = self.fresh()
+            aside[id_] = BoundSubquery(this=this, rel=inner.rel, kind=node.args["kind"], field=node.args.get("field"))
+            scalar_value = node.args["kind"] == "scalar"
+            facts[id_] = replace(inner.facts[node.args["field"]], nullable=True, domain=None) if scalar_value else Facts(BOOL, Interval(0, 1), domain=(False, True))
+            if node is expr:
+                expr = column(id_)
+            else:
+                node.replace(column(id_))
+        return _Opened(expr, facts, aside, released)
 
     def _join(self, rel: Join) -> Relation:
         left, right = self.visit(rel.left), self.visit(rel.right)
@@ -129,32 +161,31 @@ class Planner:
 
     def _filter(self, rel: Filter) -> Relation:
         inner = self.visit(rel.input)
-        predicate = self._subqueries(rel.predicate, inner)
-        released = inner.released or (not inner.private and any(_reads_released(s) for s in predicate.find_all(BoundSubquery)))
-        inner = replace(inner, released=released)
-        narrowed = {**inner.facts, **scalar.narrow(predicate, inner.facts)}
-        lowered = scalar.total(predicate, inner.facts, self.dialect_of(inner))
+        opened = self._opened(rel.predicate, inner)
+        inner = replace(inner, released=inner.released or opened.released)
+        narrowed = {id_: f for id_, f in {**opened.facts, **scalar.narrow(opened.expr, opened.facts)}.items() if id_ not in opened.aside}
+        lowered = opened.lowered(self.dialect_of(inner))
+        predicate = opened.expr
         lists = tuple(self._filtered_list(item, predicate) for item in inner.lists)
         return replace(inner, rel=Filter(inner.rel, lowered), facts=narrowed, lists=lists)
 
     def _filtered_list(self, item: KeyList, predicate: exp.Expression) -> KeyList:
         """A condition on listed columns alone shortens the list; any other drops the outer join's unmatched rows."""
-        if predicate.find(BoundSubquery) is None and names_in(predicate) <= set(item.columns):
+        if names_in(predicate) <= set(item.columns):
             moved = predicate.copy().transform(lambda n: column(item.columns[n.name]) if isinstance(n, exp.Column) else n, copy=False)
             return replace(item, rel=Filter(item.rel, moved))
         return replace(item, required=False)
 
     def _project(self, rel: Project) -> Relation:
         inner = self.visit(rel.input)
-        columns = {id_: self._subqueries(e, inner) for id_, e in rel.columns.items()}
-        if not inner.private and any(_reads_released(s) for e in columns.values() for s in e.find_all(BoundSubquery)):
-            inner = replace(inner, released=True)
+        opened = {id_: self._opened(e, inner) for id_, e in rel.columns.items()}
+        inner = replace(inner, released=inner.released or any(o.released for o in opened.values()))
         dialect = self.dialect_of(inner)
-        facts = {id_: scalar.facts(e, inner.facts) for id_, e in columns.items()}
-        passed = renamed(columns)
+        facts = {id_: scalar.facts(o.expr, o.facts) for id_, o in opened.items()}
+        passed = {id_: old for id_, old in renamed({i: o.expr for i, o in opened.items()}).items() if old in inner.facts}
         for id_, old in passed.items():
             facts[id_] = inner.facts[old]
-        lowered = {id_: scalar.total(e, inner.facts, dialect) for id_, e in columns.items()}
+        lowered = {id_: o.lowered(dialect) for id_, o in opened.items()}
         result = replace(inner, facts=facts, unique=_mapped(inner.unique, passed), enforced=_mapped(inner.enforced, passed))
         if inner.unit is not None:
             carried = _unit_columns(inner.unit) - set(lowered)
@@ -172,9 +203,9 @@ class Planner:
         if not inner.private:
             return self._public_aggregate(rel, inner)
         assert inner.unit is not None
-        keys = {id_: self._subqueries(e, inner) for id_, e in rel.keys.items()}
-        for expr in [*keys.values(), *(self._subqueries(a, inner) for c in rel.calls.values() for a in c.arguments)]:
-            if expr.find(BoundSubquery) is not None:
+        keys = dict(rel.keys)
+        for expr in [*keys.values(), *(a for c in rel.calls.values() for a in c.arguments)]:
+            if self._opened(expr, inner).aside:
                 raise UnsupportedSQL("A subquery inside an aggregate or GROUP BY is not answered.", hint="Join its result instead.", place=place_of(expr))
         plain = {e.name for e in keys.values() if isinstance(e, exp.Column)}
         if inner.unit.path is not None and any(scalar_from_unit(e, inner) for e in keys.values()):
@@ -192,15 +223,16 @@ class Planner:
         return self.measurements.measure(replace(rel, keys=keys), inner)
 
     def _public_aggregate(self, rel: Aggregate, inner: Relation) -> Relation:
+        opened = [self._opened(e, inner) for e in [*rel.keys.values(), *(a for c in rel.calls.values() for a in c.arguments)]]
+        inner = replace(inner, released=inner.released or any(o.released for o in opened))
         keys = {id_: self.lowered(e, inner) for id_, e in rel.keys.items()}
-        dialect = self.dialect_of(inner)
-        calls = {id_: replace(c, arguments=tuple(scalar.total(self._subqueries(a, inner), inner.facts, dialect) for a in c.arguments)) for id_, c in rel.calls.items()}
-        facts = {id_: scalar.facts(e, inner.facts) for id_, e in rel.keys.items()}
+        calls = {id_: replace(c, arguments=tuple(self.lowered(a, inner) for a in c.arguments)) for id_, c in rel.calls.items()}
+        facts = {id_: scalar.facts(o.expr, o.facts) for id_, o in zip(rel.keys, opened, strict=False)}
         if rel.sets is not None:
             facts = {id_: replace(f, nullable=True) for id_, f in facts.items()}
         for id_, call in rel.calls.items():
-            argument = scalar.facts(call.arguments[0], inner.facts) if call.arguments else None
-            facts[id_] = _public_call(call.function, argument)
+            first = self._opened(call.arguments[0], inner) if call.arguments else None
+            facts[id_] = _public_call(call.function, scalar.facts(first.expr, first.facts) if first is not None else None)
         facts |= {id_: Facts(BIGINT, Interval(0, 1), nullable=False, integral=True) for id_ in rel.grouping}
         unique = frozenset({frozenset(keys)}) if rel.sets is None else frozenset[frozenset[str]]()
         cap = 1 if not keys and rel.sets is None else inner.cap if rel.sets is None else None
@@ -398,7 +430,3 @@ def _public_call(function: str, argument: Facts | None) -> Facts:
     if function in ("BOOL_AND", "BOOL_OR"):
         return Facts(SqlType.parse("BOOLEAN"), Interval(0, 1), domain=(False, True))
     return Facts(SqlType.parse("DOUBLE"), None, from_unit=argument is not None and argument.from_unit)
-
-
-def _reads_released(node: BoundSubquery) -> bool:
-    return any(isinstance(r, Scan) and RELEASED_NAME.fullmatch(r.table) for r in walk(node.args["rel"]))
