@@ -121,8 +121,13 @@ class _Door(APIHandler):
         if self._asking is not None:
             self._asking.cancel()
 
-    async def forward(self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: bytes | None = None) -> None:
-        """Ask the gateway and send its envelope on."""
+    async def forward(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: bytes | None = None, said_in_body: bool = False
+    ) -> None:
+        """Ask the gateway and send its envelope on.
+
+        Args: said_in_body: refusals (4xx) are sent as HTTP 200; the envelope alone says no.
+        """
         try:
             status, envelope = await self.asked(method, path, query=query, body=body)
         except asyncio.CancelledError:
@@ -131,7 +136,8 @@ class _Door(APIHandler):
             self.fail(503 if isinstance(error, NotConnected) else error.status, error)
         else:
             # 401 would tell the browser that its own login to Jupyter has ended.
-            self.set_status(502 if status == Unauthorized.status else status)
+            status = 502 if status == Unauthorized.status else status
+            self.set_status(200 if said_in_body and 400 <= status < 500 else status)
             self.finish(envelope)
 
     async def asked(
@@ -144,7 +150,7 @@ class _Door(APIHandler):
 
     def fail(self, status: int, error: DpError) -> None:
         """Reply in the gateway's envelope."""
-        self.set_status(status, "Client Closed Request" if status == 499 else None)  # noqa: PLR2004 - nginx's word for it
+        self.set_status(status, "Client Closed Request" if status == 499 else None)
         self.finish({"status": {"code": 1, "Message": error.message, "error": {"type": error.kind, "hint": error.hint}}})
 
 
@@ -199,15 +205,16 @@ class QuoteDoor(_Door):
     async def post(self) -> None:
         """Forward a well-formed question to the quote route, and nowhere else."""
         if len(self.request.body) > MAX_QUESTION_BYTES:
-            self.fail(400, BadRequest("the question is too long"))
+            self.fail(200, BadRequest("the question is too long"))
             return
         try:
             request = wire.QueryRequest.model_validate_json(self.request.body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            self.fail(400, BadRequest(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"))
+            self.fail(200, BadRequest(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"))
             return
-        await self.forward("POST", wire.QUOTE, body=request.model_dump_json(exclude_unset=True).encode())
+        # Half-typed queries are refused all the time: as HTTP errors each would be a red line in the browser's console.
+        await self.forward("POST", wire.QUOTE, body=request.model_dump_json(exclude_unset=True).encode(), said_in_body=True)
 
 
 def known() -> tuple[list[dict[str, Any]], str | None]:

@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import ts from 'typescript-eslint';
 
 export default ts.config(
-  { ignores: ['lib', 'node_modules', 'eslint.config.mjs', 'jest.config.cjs'] },
+  { ignores: ['lib', 'node_modules', 'style', '**/*.cjs', '**/*.mjs'] },
   js.configs.recommended,
   ...ts.configs.strictTypeChecked,
   {

@@ -3,7 +3,15 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { IAuditReply, IBudgetListReply, ICatalogReply, IErrorInfo, IMeReply, IQueryRequest, IQuoteReply } from './wire';
+import type {
+  IAuditReply,
+  IBudgetListReply,
+  ICatalogReply,
+  IErrorInfo,
+  IMeReply,
+  IQueryRequest,
+  IQuoteReply
+} from './wire';
 
 /** A gateway the analyst's connections file names. */
 export interface IConnection {
@@ -37,7 +45,9 @@ const PASSING = new Set(['GatewayUnreachable', 'NotConnected', 'LedgerUnavailabl
 
 /** Typed calls of the relay's routes. */
 export class Relay {
-  constructor(private readonly _settings: ServerConnection.ISettings = ServerConnection.makeSettings()) {}
+  constructor(
+    private readonly _settings: ServerConnection.ISettings = ServerConnection.makeSettings()
+  ) {}
 
   /** Names and addresses of the configured gateways. */
   connections(): Promise<IConnections> {
@@ -66,10 +76,18 @@ export class Relay {
 
   /** What a question would cost; nothing is run. */
   quote(connection: string, request: IQueryRequest, signal: AbortSignal): Promise<IQuoteReply> {
-    return this._ask<IQuoteReply>('quote', connection, { method: 'POST', body: JSON.stringify(request), signal });
+    return this._ask<IQuoteReply>('quote', connection, {
+      method: 'POST',
+      body: JSON.stringify(request),
+      signal
+    });
   }
 
-  private async _ask<T>(route: string, connection: string | null, init: RequestInit = {}): Promise<T> {
+  private async _ask<T>(
+    route: string,
+    connection: string | null,
+    init: RequestInit = {}
+  ): Promise<T> {
     const query = connection === null ? '' : URLExt.objectToQueryString({ connection });
     const url = URLExt.join(this._settings.baseUrl, 'dpjupyter/api', route) + query;
     let response: Response;
@@ -121,7 +139,9 @@ function failure(http: number, status: Record<string, unknown> | null): Error {
 }
 
 function record(value: unknown): Record<string, unknown> | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : null;
 }
 
 function text(value: unknown): string {

@@ -7,12 +7,17 @@ import type { IBudgetRow, ICatalogDatabase, ICatalogReply } from './wire';
 export const WHOLE = '*';
 
 /** The database a notebook asks: the announced one ("name" or "prefix/name"), else the only or first one. */
-export function database(catalog: ICatalogReply | null, announced: string | null): ICatalogDatabase | null {
+export function database(
+  catalog: ICatalogReply | null,
+  announced: string | null
+): ICatalogDatabase | null {
   const all = catalog?.databases ?? [];
   if (announced === null) {
     return all[0] ?? null;
   }
-  return all.find(each => each.name === announced || `${each.prefix}/${each.name}` === announced) ?? null;
+  return (
+    all.find(each => each.name === announced || `${each.prefix}/${each.name}` === announced) ?? null
+  );
 }
 
 /** Rows of one database: database-wide first, then by table; shared rows before analysts' own. */
@@ -34,7 +39,11 @@ export function tightest(rows: readonly IBudgetRow[], me: string | null): IBudge
   const wide = mine.filter(row => row.table_name === WHOLE);
   let found: IBudgetRow | null = null;
   for (const row of wide.length > 0 ? wide : mine) {
-    if (found === null || share(row.residual_budget, row.total_budget) < share(found.residual_budget, found.total_budget)) {
+    if (
+      found === null ||
+      share(row.residual_budget, row.total_budget) <
+        share(found.residual_budget, found.total_budget)
+    ) {
       found = row;
     }
   }

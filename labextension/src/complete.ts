@@ -1,7 +1,11 @@
 /** Completion in `%%dpsql` cells: options on the first line, then tables, columns, functions and keywords. */
 
 import { Text } from '@jupyterlab/coreutils';
-import type { CompletionHandler, ICompletionContext, ICompletionProvider } from '@jupyterlab/completer';
+import type {
+  CompletionHandler,
+  ICompletionContext,
+  ICompletionProvider
+} from '@jupyterlab/completer';
 
 import { sqlName, sqlValue } from './format';
 import { OPTIONS, isMagic, read } from './magic';
@@ -23,7 +27,11 @@ export interface IProposal {
 }
 
 /** What fits at `offset` of a cell, and the range it replaces. Offsets count UTF-16 units. */
-export function propose(text: string, offset: number, database: ICatalogDatabase | null): { start: number; end: number; items: IProposal[] } {
+export function propose(
+  text: string,
+  offset: number,
+  database: ICatalogDatabase | null
+): { start: number; end: number; items: IProposal[] } {
   const cell = read(text);
   const none = { start: offset, end: offset, items: [] };
   if (cell === null || offset < cell.optionsStart) {
@@ -53,13 +61,19 @@ export function propose(text: string, offset: number, database: ICatalogDatabase
       ...[...sources].flatMap(table => table.columns.map(column => columnItem(column, table))),
       ...tables.map(tableItem),
       ...(database?.functions ?? []).map(functionItem),
-      ...[...new Set(KEYWORDS)].map(keyword => ({ label: keyword, insert: keyword, type: 'keyword' as const, help: '' }))
+      ...[...new Set(KEYWORDS)].map(keyword => ({
+        label: keyword,
+        insert: keyword,
+        type: 'keyword' as const,
+        help: ''
+      }))
     ];
   }
   const prefix = word.replace(/^"/, '').toLowerCase();
   const seen = new Set<string>();
   items = items.filter(item => {
-    const isNew = item.label.toLowerCase().startsWith(prefix) && !seen.has(item.label.toLowerCase());
+    const isNew =
+      item.label.toLowerCase().startsWith(prefix) && !seen.has(item.label.toLowerCase());
     seen.add(item.label.toLowerCase());
     return isNew;
   });
@@ -72,19 +86,33 @@ export class Completions implements ICompletionProvider {
   readonly rank = 1100; // above the kernel's own proposals
   readonly renderer = null;
 
-  constructor(private readonly _database: (context: ICompletionContext) => ICatalogDatabase | null) {}
+  constructor(
+    private readonly _database: (context: ICompletionContext) => ICatalogDatabase | null
+  ) {}
 
   isApplicable(context: ICompletionContext): Promise<boolean> {
     return Promise.resolve(isMagic(context.editor?.model.sharedModel.getSource() ?? ''));
   }
 
-  fetch(request: CompletionHandler.IRequest, context: ICompletionContext): Promise<CompletionHandler.ICompletionItemsReply> {
+  fetch(
+    request: CompletionHandler.IRequest,
+    context: ICompletionContext
+  ): Promise<CompletionHandler.ICompletionItemsReply> {
     const { text } = request;
-    const found = propose(text, Text.charIndexToJsIndex(request.offset, text), this._database(context));
+    const found = propose(
+      text,
+      Text.charIndexToJsIndex(request.offset, text),
+      this._database(context)
+    );
     return Promise.resolve({
       start: Text.jsIndexToCharIndex(found.start, text),
       end: Text.jsIndexToCharIndex(found.end, text),
-      items: found.items.map(item => ({ label: item.label, insertText: item.insert, type: item.type, documentation: item.help }))
+      items: found.items.map(item => ({
+        label: item.label,
+        insertText: item.insert,
+        type: item.type,
+        documentation: item.help
+      }))
     });
   }
 }
@@ -98,20 +126,30 @@ export function describe(column: ICatalogColumn): string {
   } else if (column.bounds !== null) {
     parts.push(`${sqlValue(column.bounds[0])} … ${sqlValue(column.bounds[1])}`);
   }
-  if (!column.nullable) {
-    parts.push('NOT NULL');
-  }
   return parts.join(' ');
 }
 
-function options(text: string, from: number, offset: number): { start: number; end: number; items: IProposal[] } {
+function options(
+  text: string,
+  from: number,
+  offset: number
+): { start: number; end: number; items: IProposal[] } {
   const before = text.slice(from, offset);
   const word = /\S*$/.exec(before)?.[0] ?? '';
   const start = offset - word.length;
   if (/--mechanism[ =]+\w*$/.test(before)) {
     const typed = /\w*$/.exec(before)?.[0] ?? '';
-    const items = ['laplace', 'gauss'].map(name => ({ label: name, insert: name, type: 'option' as const, help: '' }));
-    return { start: offset - typed.length, end: offset, items: items.filter(item => item.label.startsWith(typed)) };
+    const items = ['laplace', 'gauss'].map(name => ({
+      label: name,
+      insert: name,
+      type: 'option' as const,
+      help: ''
+    }));
+    return {
+      start: offset - typed.length,
+      end: offset,
+      items: items.filter(item => item.label.startsWith(typed))
+    };
   }
   const items = OPTIONS.filter(option => option.name.startsWith(word)).map(option => ({
     label: option.name,
@@ -125,7 +163,9 @@ function options(text: string, from: number, offset: number): { start: number; e
 /** Tables the query names, by name and alias (lower case). */
 function mentioned(sql: string, tables: readonly ICatalogTable[]): Map<string, ICatalogTable> {
   const found = new Map<string, ICatalogTable>();
-  for (const match of sql.matchAll(/\b(?:from|join|,)\s+([A-Za-z_]\w*|"[^"]+")(?:\s+(?:as\s+)?([A-Za-z_]\w*))?/gi)) {
+  for (const match of sql.matchAll(
+    /\b(?:from|join|,)\s+([A-Za-z_]\w*|"[^"]+")(?:\s+(?:as\s+)?([A-Za-z_]\w*))?/gi
+  )) {
     const table = tables.find(each => same(each.name, plain(match[1] ?? '')));
     if (table !== undefined) {
       found.set(table.name.toLowerCase(), table);
@@ -145,13 +185,22 @@ function inText(sql: string): boolean {
 }
 
 function columnItem(column: ICatalogColumn, table: ICatalogTable | undefined): IProposal {
-  const help = [table === undefined ? '' : `${table.name}: `, describe(column), column.description === '' ? '' : `, ${column.description}`];
+  const help = [
+    table === undefined ? '' : `${table.name}: `,
+    describe(column),
+    column.description === '' ? '' : `, ${column.description}`
+  ];
   return { label: column.name, insert: sqlName(column.name), type: 'column', help: help.join('') };
 }
 
 function tableItem(table: ICatalogTable): IProposal {
-  const kind = table.private ? `private, one unit is ${table.unit ?? 'a row'}` : 'public';
-  return { label: table.name, insert: sqlName(table.name), type: 'table', help: [kind, table.description].filter(Boolean).join('. ') };
+  const kind = table.private ? `private, unit: ${table.unit ?? 'row'}` : 'public';
+  return {
+    label: table.name,
+    insert: sqlName(table.name),
+    type: 'table',
+    help: [kind, table.description].filter(Boolean).join('. ')
+  };
 }
 
 function functionItem(name: string): IProposal {

@@ -4,7 +4,7 @@ import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import { database } from './budget';
-import type { Kernels } from './kernels';
+import { DEFAULTS, type IDefaults, type Kernels } from './kernels';
 import type { ISnapshot, Store } from './store';
 import type { ICatalogDatabase } from './wire';
 
@@ -16,6 +16,8 @@ export interface ISubject {
   foreign: string | null;
   snapshot: ISnapshot | null;
   database: ICatalogDatabase | null;
+  /** The notebook's own defaults. */
+  defaults: IDefaults;
 }
 
 /** What the status bar and side panel are about, and when that changes. */
@@ -58,7 +60,9 @@ export class Current {
 
   /** The subject of the current notebook, or the one chosen in the panel. */
   get(): ISubject {
-    return this._chosen === null ? this.of(this._tracker.currentWidget) : this._subject(this._chosen, null);
+    return this._chosen === null
+      ? this.of(this._tracker.currentWidget)
+      : this._subject(this._chosen, null, DEFAULTS);
   }
 
   /** The subject of one notebook. */
@@ -66,25 +70,44 @@ export class Current {
     const said = panel === null ? null : this._kernels.announced(panel);
     if (said === null) {
       const fallback = this._store.defaultConnection;
-      return this._subject(fallback, null);
+      return this._subject(fallback, null, DEFAULTS);
     }
     const known = this._store.connections;
     const url = said.url.replace(/\/$/, '');
-    const match = known.find(each => each.name === said.connection && each.url === url) ?? known.find(each => each.url === url);
+    const match =
+      known.find(each => each.name === said.connection && each.url === url) ??
+      known.find(each => each.url === url);
     if (match === undefined) {
-      return { connection: null, foreign: said.url, snapshot: null, database: null };
+      return {
+        connection: null,
+        foreign: said.url,
+        snapshot: null,
+        database: null,
+        defaults: said.defaults
+      };
     }
-    return this._subject(match.name, said.database);
+    return this._subject(match.name, said.database, said.defaults);
   }
 
-  private _subject(connection: string | null, announced: string | null): ISubject {
+  private _subject(
+    connection: string | null,
+    announced: string | null,
+    defaults: IDefaults
+  ): ISubject {
     if (connection === null) {
-      return { connection: null, foreign: null, snapshot: null, database: null };
+      return { connection: null, foreign: null, snapshot: null, database: null, defaults };
     }
     this._store.want(connection);
     const snapshot = this._store.snapshot(connection);
-    const configured = this._store.connections.find(each => each.name === connection)?.database ?? null;
-    return { connection, foreign: null, snapshot, database: database(snapshot.catalog, announced ?? configured) };
+    const configured =
+      this._store.connections.find(each => each.name === connection)?.database ?? null;
+    return {
+      connection,
+      foreign: null,
+      snapshot,
+      database: database(snapshot.catalog, announced ?? configured),
+      defaults
+    };
   }
 
   /** A kernel connected: perhaps to a gateway that was added to the file since. */

@@ -7,8 +7,8 @@ export type Level = 'good' | 'low' | 'out';
 
 const MINUTE_MS = 60_000;
 
-/** A number with three significant digits and no needless zeros: 0.9, 12.3, 4,560. */
-export function number(value: number): string {
+/** A number with few significant digits and no needless zeros: 0.9, 12.3, 4,560. */
+export function number(value: number, digits = 3): string {
   if (!Number.isFinite(value)) {
     return '–';
   }
@@ -16,7 +16,10 @@ export function number(value: number): string {
   if (size !== 0 && (size < 0.001 || size >= 1e9)) {
     return value.toExponential(1);
   }
-  return value.toLocaleString('en-US', size >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
+  return value.toLocaleString(
+    'en-US',
+    size >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: digits }
+  );
 }
 
 /** A share as whole percent; small but not nothing is "<1%". */
@@ -55,9 +58,13 @@ export function recovery(next: string, nowMs: number, trans: TranslationBundle):
   const days = Math.floor(minutes / 1440);
   const hours = Math.floor((minutes % 1440) / 60);
   if (days > 0) {
-    return hours > 0 ? trans.__('recovers in %1 d %2 h', days, hours) : trans.__('recovers in %1 d', days);
+    return hours > 0
+      ? trans.__('recovers in %1 d %2 h', days, hours)
+      : trans.__('recovers in %1 d', days);
   }
-  return hours > 0 ? trans.__('recovers in %1 h %2 min', hours, minutes % 60) : trans.__('recovers in %1 min', minutes);
+  return hours > 0
+    ? trans.__('recovers in %1 h %2 min', hours, minutes % 60)
+    : trans.__('recovers in %1 min', minutes);
 }
 
 /** A declared value as SQL shows it. */

@@ -27,7 +27,11 @@ export function sqlHighlighting(): Extension {
     isOn = wanted;
     // Not inside the update that made us look.
     queueMicrotask(() => {
-      view.dispatch({ effects: overlay.reconfigure(isOn && outer instanceof LRLanguage ? Prec.high(mixed(outer)) : []) });
+      view.dispatch({
+        effects: overlay.reconfigure(
+          isOn && outer instanceof LRLanguage ? Prec.high(mixed(outer)) : []
+        )
+      });
     });
   };
   return [
@@ -53,7 +57,12 @@ function mixed(outer: LRLanguage): Extension {
       return null;
     }
     const start = sqlStart(input.read(0, Math.min(input.length, FIRST_LINE_LIMIT)));
-    return start !== null && start < node.to ? { parser: inner, overlay: [{ from: start, to: node.to }] } : null;
+    return start !== null && start < node.to
+      ? { parser: inner, overlay: [{ from: start, to: node.to }] }
+      : null;
   });
-  return [outer.configure({ wrap }), sql({ dialect: StandardSQL, upperCaseKeywords: true }).support];
+  return [
+    outer.configure({ wrap }),
+    sql({ dialect: StandardSQL, upperCaseKeywords: true }).support
+  ];
 }

@@ -1,7 +1,11 @@
 /** The plugin: joins relay, store, kernels, status bar, side panel and editors. */
 
 import type { EditorView } from '@codemirror/view';
-import { ILabShell, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import {
+  ILabShell,
+  type JupyterFrontEnd,
+  type JupyterFrontEndPlugin
+} from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { EditorExtensionRegistry, IEditorExtensionRegistry } from '@jupyterlab/codemirror';
 import { ICompletionProviderManager } from '@jupyterlab/completer';
@@ -12,6 +16,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Signal } from '@lumino/signaling';
 
 import { Relay } from './api';
+import { database as databaseNamed } from './budget';
 import { Completions } from './complete';
 import { Current } from './current';
 import { sqlHighlighting } from './highlight';
@@ -33,7 +38,14 @@ const plugin: JupyterFrontEndPlugin<void> = {
   description: 'Prices, budgets and hints for differentially private SQL.',
   autoStart: true,
   requires: [INotebookTracker, IEditorExtensionRegistry],
-  optional: [ICompletionProviderManager, IStatusBar, ISettingRegistry, ITranslator, ICommandPalette, ILabShell],
+  optional: [
+    ICompletionProviderManager,
+    IStatusBar,
+    ISettingRegistry,
+    ITranslator,
+    ICommandPalette,
+    ILabShell
+  ],
   activate: (
     app: JupyterFrontEnd,
     tracker: INotebookTracker,
@@ -55,13 +67,15 @@ const plugin: JupyterFrontEndPlugin<void> = {
 
     // ------------------------------------------------------------ editors
     const panelOf = (node: Element | null | undefined): NotebookPanel | null =>
-      (node ?? null) === null ? null : (tracker.find(panel => panel.node.contains(node as Node)) ?? null);
+      (node ?? null) === null
+        ? null
+        : (tracker.find(panel => panel.node.contains(node as Node)) ?? null);
     const context: IQuoting = {
       trans,
       stale,
-      quoter: (view: EditorView) => {
+      quoter: (view: EditorView, cell: IMagicCell) => {
         const panel = panelOf(view.dom);
-        return panel === null ? null : quoterOf(current, store, relay, panel);
+        return panel === null ? null : quoterOf(current, store, relay, panel, cell);
       },
       get isChipOn() {
         return options.isChipOn;
@@ -74,9 +88,13 @@ const plugin: JupyterFrontEndPlugin<void> = {
       name: 'dpjupyter:sql',
       factory: ({ inline }) =>
         // Inline editors are cells; file editors have no kernel to ask through.
-        inline === false ? null : EditorExtensionRegistry.createImmutableExtension([sqlHighlighting(), quoting(context)])
+        inline
+          ? EditorExtensionRegistry.createImmutableExtension([sqlHighlighting(), quoting(context)])
+          : null
     });
-    completer?.registerProvider(new Completions(({ widget }) => current.of(panelOf(widget.node)).database));
+    completer?.registerProvider(
+      new Completions(({ widget }) => current.of(panelOf(widget.node)).database)
+    );
 
     // ------------------------------------------------------------ prices follow balances
     let seen = '';
@@ -118,7 +136,10 @@ const plugin: JupyterFrontEndPlugin<void> = {
     // ------------------------------------------------------------ commands and settings
     const category = trans.__('Privacy budget');
     app.commands.addCommand(OPEN, { label: trans.__('Show the privacy budget'), execute: open });
-    app.commands.addCommand(REFRESH, { label: trans.__('Refresh the privacy budget'), execute: refresh });
+    app.commands.addCommand(REFRESH, {
+      label: trans.__('Refresh the privacy budget'),
+      execute: refresh
+    });
     let loaded: ISettingRegistry.ISettings | null = null;
     app.commands.addCommand(TOGGLE_CHIP, {
       label: trans.__('Show the price below %%dpsql cells'),
@@ -154,17 +175,25 @@ const plugin: JupyterFrontEndPlugin<void> = {
 };
 
 /** Who prices the cells of a notebook; nobody while its gateway is unknown or away. */
-function quoterOf(current: Current, store: Store, relay: Relay, panel: NotebookPanel): IQuoter | null {
-  const { connection, database, snapshot } = current.of(panel);
-  if (connection === null || database === null || snapshot?.state !== 'ready') {
+function quoterOf(
+  current: Current,
+  store: Store,
+  relay: Relay,
+  panel: NotebookPanel,
+  cell: IMagicCell
+): IQuoter | null {
+  const { connection, database, snapshot, defaults } = current.of(panel);
+  const asked =
+    cell.database === null ? database : databaseNamed(snapshot?.catalog ?? null, cell.database);
+  if (connection === null || snapshot?.state !== 'ready' || asked === null) {
     return null;
   }
   return {
-    defaultEpsilon: database.default_epsilon,
-    quote: async (cell: IMagicCell, signal: AbortSignal) => {
-      const dbconfig = { prefix: database.prefix, database: database.name, queryOption: { skip_cache: cell.skipCache } };
-      const reply = await relay.quote(connection, { ...request(cell), dbconfig }, signal);
-      store.sawChecksum(connection, database.name, reply.checksum);
+    startEpsilon: asked.default_epsilon,
+    confidence: defaults.confidence,
+    quote: async (priced: IMagicCell, signal: AbortSignal) => {
+      const reply = await relay.quote(connection, request(priced, asked, defaults), signal);
+      store.sawChecksum(connection, asked.name, reply.checksum);
       return reply;
     }
   };
@@ -172,7 +201,8 @@ function quoterOf(current: Current, store: Store, relay: Relay, panel: NotebookP
 
 /** Changes when a price might: another database, another balance, online again. */
 function fingerprint({ connection, database, snapshot }: ReturnType<Current['get']>): string {
-  const rows = snapshot?.budgets.map(row => [row.table_name, row.analyst, row.residual_budget]) ?? [];
+  const rows =
+    snapshot?.budgets.map(row => [row.table_name, row.analyst, row.residual_budget]) ?? [];
   return JSON.stringify([connection, database?.name, database?.sha256sum, snapshot?.state, rows]);
 }
 

@@ -14,7 +14,25 @@ export interface IAnnounced {
   database: string | null;
   /** Name in the connections file; null when the kernel was given an address by hand. */
   connection: string | null;
+  /** The notebook's own defaults (%dpsql config). */
+  defaults: IDefaults;
 }
+
+/** Defaults of a notebook's questions; what is left out is the policy's. */
+export interface IDefaults {
+  epsilon: number | null;
+  delta: number | null;
+  mechanism: 'Laplace' | 'Gauss' | null;
+  confidence: number;
+}
+
+/** What holds where the notebook says nothing. */
+export const DEFAULTS: IDefaults = {
+  epsilon: null,
+  delta: null,
+  mechanism: null,
+  confidence: 0.95
+};
 
 /** Announcements of the kernels of all open notebooks. */
 export class Kernels {
@@ -100,7 +118,12 @@ export class Kernels {
       return;
     }
     if (typeof data['url'] === 'string') {
-      this._said.set(panel, { url: data['url'], database: text(data['database']), connection: text(data['connection']) });
+      this._said.set(panel, {
+        url: data['url'],
+        database: text(data['database']),
+        connection: text(data['connection']),
+        defaults: defaults(data['defaults'])
+      });
       this._changed.emit(panel);
     }
     if (data['event'] === 'answered') {
@@ -121,4 +144,20 @@ export class Kernels {
 
 function text(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null;
+}
+
+function defaults(value: unknown): IDefaults {
+  const given =
+    typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  const { mechanism } = given;
+  return {
+    epsilon: count(given['epsilon']),
+    delta: count(given['delta']),
+    mechanism: mechanism === 'Laplace' || mechanism === 'Gauss' ? mechanism : null,
+    confidence: count(given['confidence']) ?? DEFAULTS.confidence
+  };
+}
+
+function count(value: unknown): number | null {
+  return typeof value === 'number' ? value : null;
 }

@@ -6,18 +6,32 @@ import type { IDpConfig, IQueryConfig } from './wire';
 export const OPTIONS: readonly { name: string; value: string; help: string }[] = [
   { name: '--epsilon', value: 'E', help: 'privacy budget of each answer' },
   { name: '--delta', value: 'D', help: 'delta of the Gaussian mechanism' },
-  { name: '--mechanism', value: 'laplace|gauss', help: 'which noise is added' },
+  { name: '--mechanism', value: 'M', help: 'laplace or gauss' },
   { name: '--answers', value: 'n=0.2,fare=1.0', help: 'epsilon of single columns' },
-  { name: '--within', value: 'W', help: 'the error wanted: solves for epsilon' },
-  { name: '--confidence', value: 'C', help: 'how sure --within is, for example 0.95' },
+  {
+    name: '--within',
+    value: 'W',
+    help: 'solve for epsilon: every half-width at most W, or column=W,…'
+  },
+  {
+    name: '--confidence',
+    value: 'P',
+    help: 'of --within and of the intervals shown: 0.5, 0.8, 0.9, 0.95 or 0.99'
+  },
   { name: '--max-rows', value: 'N', help: 'rows one person may contribute to a group' },
   { name: '--max-groups', value: 'N', help: 'groups one person may contribute to' },
   { name: '--param', value: 'x=1', help: 'value of the placeholder :x' },
   { name: '--save', value: 'NAME', help: 'keep the released table as saved.NAME' },
   { name: '--timeout', value: 'SECONDS', help: 'give up after this long' },
+  { name: '--database', value: 'DB', help: "ask this database instead of the connection's" },
   { name: '--dry-run', value: '', help: 'show the price only' },
   { name: '--no-cache', value: '', help: 'pay again for fresh noise' },
-  { name: '--synthetic', value: '', help: 'run on the synthetic twin: free' }
+  { name: '--synthetic', value: '', help: 'run on the synthetic twin: free' },
+  {
+    name: '--rehearse',
+    value: '[N]',
+    help: 'run N times on the twin to see the error to expect: free'
+  }
 ];
 
 /** A `%%dpsql` cell taken apart. Offsets count UTF-16 units from the start of the cell. */
@@ -30,8 +44,14 @@ export interface IMagicCell {
   dpconfig: IDpConfig;
   queryconfig: IQueryConfig;
   skipCache: boolean;
-  within: number | null;
-  confidence: number;
+  /** Wanted half-widths: of every column (under ""), or of named ones. */
+  within: Record<string, number>;
+  /** Of the intervals shown; null: the notebook's default. */
+  confidence: number | null;
+  /** "name" or "prefix/name"; null: the notebook's. */
+  database: string | null;
+  /** Runs on the synthetic twin alone: free. */
+  isOnTwin: boolean;
 }
 
 const FIRST_LINE = /^\s*%%dpsql(?=[ \t\n]|$)([^\n]*)(\n|$)/;
@@ -62,17 +82,21 @@ export function read(text: string): IMagicCell | null {
     dpconfig: {},
     queryconfig: {},
     skipCache: false,
-    within: null,
-    confidence: 0.95
+    within: {},
+    confidence: null,
+    database: null,
+    isOnTwin: false
   };
   const found = words(options);
   for (let at = 0; at < found.length; at++) {
-    let [word, value] = split(found[at] ?? '');
+    const [word, written] = split(found[at] ?? '');
     const option = OPTIONS.find(each => each.name === word);
     if (option === undefined) {
       continue;
     }
-    if (option.value !== '' && value === null) {
+    const isLeftOut = option.value.startsWith('[') && !/^\d+$/.test(found[at + 1] ?? '');
+    let value = written;
+    if (option.value !== '' && value === null && !isLeftOut) {
       value = found[++at] ?? '';
     }
     apply(cell, word, value ?? '');
@@ -83,7 +107,7 @@ export function read(text: string): IMagicCell | null {
 /** Names of the `:name` placeholders of a query, outside strings, comments and `::` casts. */
 export function placeholders(sql: string): string[] {
   const bare = sql.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\//g, ' ');
-  const names = [...bare.matchAll(/(?<![:\w]):([A-Za-z_]\w*)/g)].map(match => match[1] ?? '');
+  const names = [...bare.matchAll(/(?<![\w:\])"']):([A-Za-z_]\w*)/g)].map(match => match[1] ?? '');
   return [...new Set(names)];
 }
 
@@ -134,16 +158,28 @@ function apply(cell: IMagicCell, word: string, value: string): void {
       }
       break;
     case '--within':
-      cell.within = isNumber && number > 0 ? number : null;
+      for (const [name, width] of value.includes('=') ? pairs(value) : [['', value] as const]) {
+        if (Number(width) > 0) {
+          cell.within[name] = Number(width);
+        }
+      }
       break;
     case '--confidence':
-      cell.confidence = isNumber ? number : cell.confidence;
+      cell.confidence = value.endsWith('%')
+        ? Number(value.slice(0, -1)) / 100
+        : isNumber
+          ? number
+          : null;
+      break;
+    case '--database':
+      cell.database = value === '' ? null : value;
       break;
     case '--no-cache':
       cell.skipCache = true;
       break;
     case '--synthetic':
-      cell.queryconfig.synthetic = true;
+    case '--rehearse':
+      cell.isOnTwin = true;
       break;
     default:
     // --save, --timeout and --dry-run do not change the price.
@@ -153,7 +189,12 @@ function apply(cell: IMagicCell, word: string, value: string): void {
 /** Words of an option line; quotes hold a word together, as in a shell. */
 function words(line: string): string[] {
   const found = line.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g) ?? [];
-  return found.map(word => word.replace(/"([^"]*)"|'([^']*)'/g, (_, double?: string, single?: string) => double ?? single ?? ''));
+  return found.map(word =>
+    word.replace(
+      /"([^"]*)"|'([^']*)'/g,
+      (_, double?: string, single?: string) => double ?? single ?? ''
+    )
+  );
 }
 
 function split(word: string): [string, string | null] {
@@ -177,6 +218,11 @@ function literal(text: string): boolean | number | string | null {
   if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
     return Number(text);
   }
-  const known: Record<string, boolean | null> = { true: true, false: false, null: null, none: null };
+  const known: Record<string, boolean | null> = {
+    true: true,
+    false: false,
+    null: null,
+    none: null
+  };
   return known[text.toLowerCase()] ?? (/^(null|none)$/i.test(text) ? null : text);
 }

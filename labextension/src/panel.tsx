@@ -34,7 +34,14 @@ export class Panel extends ReactWidget {
   protected override render(): React.JSX.Element {
     return (
       <UseSignal signal={this._current.changed}>
-        {() => <Body store={this._store} current={this._current} actions={this._actions} trans={this._trans} />}
+        {() => (
+          <Body
+            store={this._store}
+            current={this._current}
+            actions={this._actions}
+            trans={this._trans}
+          />
+        )}
       </UseSignal>
     );
   }
@@ -65,11 +72,19 @@ export function Body({ store, current, actions, trans }: IBodyProps): React.JSX.
   );
 }
 
-function Choice({ store, current, subject, trans }: Omit<IBodyProps, 'actions'> & { subject: ISubject }): React.JSX.Element | null {
+function Choice({
+  store,
+  current,
+  subject,
+  trans
+}: Omit<IBodyProps, 'actions'> & { subject: ISubject }): React.JSX.Element | null {
   if (store.connections.length === 0) {
     return null;
   }
-  const followed = subject.foreign !== null ? trans.__('notebook') : trans.__('notebook: %1', current.chosen === null ? (subject.connection ?? '') : '');
+  const followed =
+    subject.foreign !== null
+      ? trans.__('notebook')
+      : trans.__('notebook: %1', current.chosen === null ? (subject.connection ?? '') : '');
   return (
     <label className="dpj-choice">
       <span>{trans.__('Connection')}</span>
@@ -91,7 +106,15 @@ function Choice({ store, current, subject, trans }: Omit<IBodyProps, 'actions'> 
 }
 
 /** One sentence where something is missing; nothing when all is well. */
-function State({ store, subject, trans }: { store: Store; subject: ISubject; trans: TranslationBundle }): React.JSX.Element | null {
+function State({
+  store,
+  subject,
+  trans
+}: {
+  store: Store;
+  subject: ISubject;
+  trans: TranslationBundle;
+}): React.JSX.Element | null {
   const said = sentence(store, subject, trans);
   return said === '' ? null : (
     <p className="dpj-state" role="status">
@@ -105,12 +128,17 @@ function sentence(store: Store, subject: ISubject, trans: TranslationBundle): st
     return trans.__('Looking for connections …');
   }
   if (subject.foreign !== null) {
-    return trans.__('This notebook talks to %1, which is not in your connections file; add it there to see it here.', subject.foreign);
+    return trans.__(
+      'This notebook talks to %1, which is not in your connections file; add it there to see it here.',
+      subject.foreign
+    );
   }
   if (subject.connection === null || subject.snapshot === null) {
     return store.connections.length > 0
       ? trans.__('Choose a connection, or run %dpsql connect in a notebook.')
-      : trans.__('No gateway is configured. Ask your data owner for its address and a token, then run %dpsql connect ADDRESS.');
+      : trans.__(
+          'No gateway is configured. Ask your data owner for its address and a token, then run %dpsql connect ADDRESS.'
+        );
   }
   switch (subject.snapshot.state) {
     case 'loading':
@@ -124,23 +152,40 @@ function sentence(store: Store, subject: ISubject, trans: TranslationBundle): st
   }
 }
 
-function Content({ subject, actions, trans }: { subject: ISubject; actions: IPanelActions; trans: TranslationBundle }): React.JSX.Element | null {
+function Content({
+  subject,
+  actions,
+  trans
+}: {
+  subject: ISubject;
+  actions: IPanelActions;
+  trans: TranslationBundle;
+}): React.JSX.Element | null {
   const nowMs = useNow();
   const { snapshot, database } = subject;
   if (snapshot === null || database === null) {
     return null;
   }
-  const history = snapshot.history.filter(row => row.prefix === database.prefix && row.db_name === database.name);
+  const history = snapshot.history.filter(
+    row => row.prefix === database.prefix && row.db_name === database.name
+  );
   return (
     <>
       <section aria-labelledby="dpj-budgets">
         <h3 id="dpj-budgets">{trans.__('Budgets of %1', database.name)}</h3>
         <ul className="dpj-gauges">
           {rowsOf(snapshot.budgets, database).map(row => (
-            <Gauge key={`${row.table_name}/${row.analyst ?? ''}`} row={row} nowMs={nowMs} trans={trans} />
+            <Gauge
+              key={`${row.table_name}/${row.analyst ?? ''}`}
+              row={row}
+              nowMs={nowMs}
+              trans={trans}
+            />
           ))}
         </ul>
-        <p className="dpj-note">{trans.__('The promise holds for each cycle; it starts afresh at recovery.')}</p>
+        <p className="dpj-note">
+          {trans.__('The promise holds for each cycle; it starts afresh at recovery.')}
+        </p>
       </section>
       <section aria-labelledby="dpj-tables">
         <h3 id="dpj-tables">{trans.__('Tables')}</h3>

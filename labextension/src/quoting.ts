@@ -4,30 +4,48 @@
  */
 
 import { type Diagnostic, linter, nextDiagnostic, setDiagnostics } from '@codemirror/lint';
-import { type EditorState, type Extension, StateEffect, StateField, type Text } from '@codemirror/state';
-import { type EditorView, keymap, type Panel, showPanel, ViewPlugin, type ViewUpdate } from '@codemirror/view';
+import {
+  type EditorState,
+  type Extension,
+  StateEffect,
+  StateField,
+  type Text
+} from '@codemirror/state';
+import {
+  type EditorView,
+  keymap,
+  type Panel,
+  showPanel,
+  ViewPlugin,
+  type ViewUpdate
+} from '@codemirror/view';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ISignal } from '@lumino/signaling';
 
 import { Offline, Refused } from './api';
 import { startOf } from './highlight';
+import type { IDefaults } from './kernels';
 import { type IMagicCell, placeholders, read } from './magic';
-import { type IChip, type IRefusal, priced, refused } from './price';
-import type { IQueryRequest, IQuoteReply } from './wire';
+import { halfWidth, type IChip, type IRefusal, priced, refused } from './price';
+import type { ICatalogDatabase, IQueryRequest, IQuoteReply } from './wire';
 
 /** Pause in typing after which a quote is asked for. */
 export const PAUSE_MS = 400;
+/** Quotes spent on --within beyond the first. */
+const WITHIN_ROUNDS = 2;
 
 /** Who answers for a cell; null: nobody (not connected, unknown gateway). */
 export interface IQuoter {
   quote(cell: IMagicCell, signal: AbortSignal): Promise<IQuoteReply>;
-  /** The default epsilon of the database, for --within. */
-  readonly defaultEpsilon: number;
+  /** Where --within begins to look for an epsilon. */
+  readonly startEpsilon: number;
+  /** Of the intervals shown, where the cell does not say. */
+  readonly confidence: number;
 }
 
 /** What the editors need from the rest of the extension. */
 export interface IQuoting {
-  quoter(view: EditorView): IQuoter | null;
+  quoter(view: EditorView, cell: IMagicCell): IQuoter | null;
   readonly trans: TranslationBundle;
   readonly isChipOn: boolean;
   readonly areSquigglesOn: boolean;
@@ -35,9 +53,32 @@ export interface IQuoting {
   readonly stale: ISignal<unknown, void>;
 }
 
-/** The request a cell stands for, without its database. */
-export function request(cell: IMagicCell): Omit<IQueryRequest, 'dbconfig'> {
-  return { sql: cell.sql, dpconfig: cell.dpconfig, queryconfig: cell.queryconfig };
+/** The request a cell stands for: its options over the notebook's defaults, as the kernel will send it. */
+export function request(
+  cell: IMagicCell,
+  asked: ICatalogDatabase,
+  defaults: IDefaults
+): IQueryRequest {
+  const mechanism = cell.dpconfig.dp_method ?? defaults.mechanism;
+  const { epsilon, delt, answers } = cell.dpconfig.budget_setting ?? {};
+  return {
+    sql: cell.sql,
+    dbconfig: {
+      prefix: asked.prefix,
+      database: asked.name,
+      queryOption: { skip_cache: cell.skipCache }
+    },
+    queryconfig: cell.queryconfig,
+    dpconfig: {
+      ...cell.dpconfig,
+      dp_method: mechanism,
+      budget_setting: {
+        epsilon: epsilon ?? defaults.epsilon,
+        delt: delt ?? defaults.delta,
+        answers: answers ?? {}
+      }
+    }
+  };
 }
 
 /** Where a refusal is, in the whole cell. Without a place: the first word of the query. */
@@ -47,16 +88,19 @@ export function rangeOf(doc: Text, start: number, refusal: IRefusal): { from: nu
   if (line !== null && column !== null && first + line - 1 <= doc.lines) {
     const at = doc.line(first + line - 1);
     // The gateway counts characters, the editor UTF-16 units.
-    const characters = [...at.text];
+    const characters = Array.from(at.text);
     const from = at.from + characters.slice(0, column - 1).join('').length;
-    const to = from + characters.slice(column - 1, column - 1 + Math.max(1, length ?? 1)).join('').length;
+    const to =
+      from + characters.slice(column - 1, column - 1 + Math.max(1, length ?? 1)).join('').length;
     if (to > from) {
       return { from, to };
     }
     return { from: Math.max(at.from, at.to - 1), to: Math.max(at.from, at.to) };
   }
   const word = /\S+/.exec(doc.sliceString(start));
-  return word === null ? { from: start, to: start } : { from: start + word.index, to: start + word.index + word[0].length };
+  return word === null
+    ? { from: start, to: start }
+    : { from: start + word.index, to: start + word.index + word[0].length };
 }
 
 /** The editor extension: chip and squiggles. */
@@ -120,7 +164,7 @@ class Quotes {
     private readonly _view: EditorView,
     private readonly _context: IQuoting
   ) {
-    _context.stale.connect(this._onStale, this);
+    _context.stale.connect(this._onStale);
     if (startOf(_view.state) !== null) {
       this._schedule(0);
     }
@@ -135,17 +179,17 @@ class Quotes {
   }
 
   destroy(): void {
-    this._context.stale.disconnect(this._onStale, this);
+    this._context.stale.disconnect(this._onStale);
     this._cancel();
   }
 
-  private _onStale(): void {
+  private readonly _onStale = (): void => {
     this._isStale = true;
     // A cell nobody looks at waits until it is looked at.
     if (this._view.dom.isConnected && this._view.dom.offsetParent !== null) {
       this._schedule(PAUSE_MS);
     }
-  }
+  };
 
   private _schedule(afterMs: number): void {
     this._cancel();
@@ -163,7 +207,10 @@ class Quotes {
   private async _ask(): Promise<void> {
     const { _view: view, _context: context } = this;
     const cell = read(view.state.doc.toString());
-    const quoter = cell === null || !(context.isChipOn || context.areSquigglesOn) ? null : context.quoter(view);
+    const quoter =
+      cell === null || !(context.isChipOn || context.areSquigglesOn)
+        ? null
+        : context.quoter(view, cell);
     if (cell === null || quoter === null) {
       this._show(null, null, 0);
       return;
@@ -179,7 +226,7 @@ class Quotes {
       this._show(quiet(trans.__('Price needs a value: --param %1=…', open[0])), null, 0);
       return;
     }
-    if (cell.queryconfig.synthetic === true) {
+    if (cell.isOnTwin) {
       this._show({ tone: 'free', text: trans.__('free: synthetic data'), detail: '' }, null, 0);
       return;
     }
@@ -191,7 +238,7 @@ class Quotes {
       const quote = await solved(cell, quoter, asking.signal);
       if (this._asking === asking) {
         this._isStale = false;
-        this._show(priced(quote, cell.confidence, trans), null, cell.sqlStart);
+        this._show(priced(quote, cell.confidence ?? quoter.confidence, trans), null, cell.sqlStart);
       }
     } catch (error) {
       if (this._asking !== asking) {
@@ -218,7 +265,12 @@ class Quotes {
     this._put(chip, false);
     const diagnostics: Diagnostic[] = [];
     if (refusal !== null && this._context.areSquigglesOn) {
-      diagnostics.push({ ...rangeOf(this._view.state.doc, start, refusal), severity: 'error', message: message(refusal), source: refusal.info.type });
+      diagnostics.push({
+        ...rangeOf(this._view.state.doc, start, refusal),
+        severity: 'error',
+        message: message(refusal),
+        source: refusal.info.type
+      });
     }
     if (diagnostics.length > 0 || this._hasDiagnostics) {
       this._hasDiagnostics = diagnostics.length > 0;
@@ -240,24 +292,48 @@ class Quotes {
   private _hasDiagnostics = false;
 }
 
-/** The quote of a cell; with --within, of the epsilon that reaches it, found as the kernel finds it: error falls as 1/epsilon. */
-async function solved(cell: IMagicCell, quoter: IQuoter, signal: AbortSignal): Promise<IQuoteReply> {
-  const quote = await quoter.quote(cell, signal);
-  if (cell.within === null) {
-    return quote;
+/**
+ * The quote of a cell. With --within the kernel solves for epsilon by quoting again and again; half-widths fall
+ * about as 1/epsilon, so that few rounds come near enough to show.
+ */
+async function solved(
+  cell: IMagicCell,
+  quoter: IQuoter,
+  signal: AbortSignal
+): Promise<IQuoteReply> {
+  const wanted = cell.within;
+  if (Object.keys(wanted).length === 0) {
+    return quoter.quote(cell, signal);
   }
-  const widths = quote.utility.flatMap(column => {
-    const width = column.half_width[cell.confidence.toString()];
-    return width === undefined ? [] : [width];
-  });
-  const widest = Math.max(0, ...widths);
-  if (widest === 0) {
-    return quote;
+  const confidence = cell.confidence ?? quoter.confidence;
+  const setting = { ...cell.dpconfig.budget_setting, epsilon: quoter.startEpsilon };
+  const answers = { ...setting.answers };
+  let quote = await quoter.quote(
+    { ...cell, dpconfig: { ...cell.dpconfig, budget_setting: setting } },
+    signal
+  );
+  for (let round = 0; round < WITHIN_ROUNDS; round++) {
+    const missed = quote.utility.flatMap(column => {
+      const width = halfWidth(column, confidence);
+      const limit = wanted[column.name] ?? wanted[''];
+      return column.derived || width === null || width === 0 || limit === undefined
+        ? []
+        : [{ name: column.name, ratio: width / limit }];
+    });
+    if (missed.length === 0) {
+      return quote;
+    }
+    if ('' in wanted) {
+      setting.epsilon *= Math.max(...missed.map(each => each.ratio));
+    } else {
+      for (const { name, ratio } of missed) {
+        answers[name] = { epsilon: (answers[name]?.epsilon ?? setting.epsilon) * ratio };
+      }
+    }
+    const dpconfig = { ...cell.dpconfig, budget_setting: { ...setting, answers } };
+    quote = await quoter.quote({ ...cell, dpconfig }, signal);
   }
-  const setting = cell.dpconfig.budget_setting ?? {};
-  const epsilon = ((setting.epsilon ?? quoter.defaultEpsilon) * widest) / cell.within;
-  const dpconfig = { ...cell.dpconfig, budget_setting: { ...setting, epsilon } };
-  return quoter.quote({ ...cell, dpconfig }, signal);
+  return quote;
 }
 
 function message(refusal: IRefusal): string {
@@ -272,4 +348,3 @@ function quiet(text: string): IChip {
 function bare(sql: string): string {
   return sql.replace(/--[^\n]*|\/\*[\s\S]*?\*\//g, '').trim();
 }
-

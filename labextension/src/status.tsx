@@ -22,7 +22,14 @@ export class StatusItem extends ReactWidget {
   protected override render(): React.JSX.Element {
     return (
       <UseSignal signal={this._current.changed}>
-        {() => <Item subject={this._current.get()} open={this._open} trans={this._trans} nowMs={Date.now()} />}
+        {() => (
+          <Item
+            subject={this._current.get()}
+            open={this._open}
+            trans={this._trans}
+            nowMs={Date.now()}
+          />
+        )}
       </UseSignal>
     );
   }
@@ -41,11 +48,24 @@ export function Item({ subject, open, trans, nowMs }: IItemProps): React.JSX.Ele
   if (snapshot === null && foreign === null) {
     return null;
   }
-  const row = snapshot === null || database === null ? null : tightest(rowsOf(snapshot.budgets, database), snapshot.me);
+  const row =
+    snapshot === null || database === null
+      ? null
+      : tightest(rowsOf(snapshot.budgets, database), snapshot.me);
   if (snapshot?.state === 'offline' || row === null || database === null) {
-    const said = snapshot?.state === 'loading' ? '…' : snapshot?.state === 'offline' ? trans.__('offline') : '–';
+    const said =
+      snapshot?.state === 'loading'
+        ? '…'
+        : snapshot?.state === 'offline'
+          ? trans.__('offline')
+          : '–';
     return (
-      <button type="button" className="dpj-status-button" onClick={open} title={trans.__('Privacy budget')}>
+      <button
+        type="button"
+        className="dpj-status-button"
+        onClick={open}
+        title={trans.__('Privacy budget')}
+      >
         <span aria-hidden="true">ε</span> {said}
       </button>
     );
@@ -53,12 +73,24 @@ export function Item({ subject, open, trans, nowMs }: IItemProps): React.JSX.Ele
   const left = share(row.residual_budget, row.total_budget);
   const name = row.table_name === WHOLE ? database.name : `${database.name}.${row.table_name}`;
   const detail = [
-    trans.__('Privacy budget of %1: ε %2 of %3 left (%4)', name, number(row.residual_budget), number(row.total_budget), percent(left)),
+    trans.__(
+      'Privacy budget of %1: ε %2 of %3 left (%4)',
+      name,
+      number(row.residual_budget),
+      number(row.total_budget),
+      percent(left)
+    ),
     recovery(row.next_recover_time, nowMs, trans),
     trans.__('Click for details')
   ];
   return (
-    <button type="button" className="dpj-status-button" data-level={level(left)} onClick={open} title={detail.filter(Boolean).join('. ')}>
+    <button
+      type="button"
+      className="dpj-status-button"
+      data-level={level(left)}
+      onClick={open}
+      title={detail.filter(Boolean).join('. ')}
+    >
       <span className="dpj-status-bar" aria-hidden="true">
         <span className="dpj-bar-fill" style={{ width: `${left * 100}%` }} />
       </span>

@@ -17,7 +17,14 @@ export interface ISnapshot {
   history: IAuditRow[];
 }
 
-const NOTHING: ISnapshot = { state: 'loading', message: '', me: null, catalog: null, budgets: [], history: [] };
+const NOTHING: ISnapshot = {
+  state: 'loading',
+  message: '',
+  me: null,
+  catalog: null,
+  budgets: [],
+  history: []
+};
 /** The shortest allowed time between two polls. */
 export const SHORTEST_POLL_S = 10;
 const LONGEST_BACKOFF_MS = 10 * 60_000;
@@ -117,7 +124,11 @@ export class Store {
   /** A quote was made under another policy than the catalogue shown: read it again. */
   sawChecksum(connection: string, database: string, checksum: string): void {
     const shown = this.snapshot(connection).catalog?.databases.find(each => each.name === database);
-    if (shown !== undefined && shown.sha256sum !== checksum && this._seen.get(connection) !== checksum) {
+    if (
+      shown !== undefined &&
+      shown.sha256sum !== checksum &&
+      this._seen.get(connection) !== checksum
+    ) {
       this._seen.set(connection, checksum); // once, even if the catalogue should not follow
       void this.refresh(connection);
     }
@@ -159,7 +170,10 @@ export class Store {
       this._put(connection, update);
     } catch (error) {
       expectable(error);
-      this._put(connection, { state: error instanceof Offline ? 'offline' : 'refused', message: (error as Error).message });
+      this._put(connection, {
+        state: error instanceof Offline ? 'offline' : 'refused',
+        message: (error as Error).message
+      });
       throw error;
     }
   }

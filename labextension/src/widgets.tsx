@@ -21,14 +21,19 @@ export function Gauge({ row, nowMs, trans }: IGaugeProps): React.JSX.Element {
   const label = row.analyst === null ? name : `${name} · ${row.analyst}`;
   const spoken = trans.__('ε %1 of %2 left', number(row.residual_budget), number(row.total_budget));
   const isOpen = row.exhausted_strategy === 'allow' && row.residual_budget <= 0;
-  const facts = [recovery(row.next_recover_time, nowMs, trans), trans.__('%1 answers', row.num_dpcall)];
+  const facts = [
+    spoken,
+
+    recovery(row.next_recover_time, nowMs, trans),
+    trans.__('%1 answers', row.num_dpcall)
+  ];
   return (
     <li className="dpj-gauge" data-level={level(left)}>
       <div className="dpj-gauge-head">
         <span className="dpj-gauge-name" title={label}>
           {label}
         </span>
-        <span className="dpj-gauge-value">{spoken}</span>
+        <span className="dpj-gauge-value">{percent(left)}</span>
       </div>
       <div
         className="dpj-bar"
@@ -43,8 +48,12 @@ export function Gauge({ row, nowMs, trans }: IGaugeProps): React.JSX.Element {
       </div>
       <div className="dpj-gauge-facts">
         {facts.filter(Boolean).join(' · ')}
-        {row.unmetered_answers > 0 && <strong className="dpj-alarm"> {trans.__('%1 unmetered', row.unmetered_answers)}</strong>}
-        {isOpen && row.unmetered_answers === 0 && <strong className="dpj-alarm"> {trans.__('answers are unmetered now')}</strong>}
+        {row.unmetered_answers > 0 && (
+          <strong className="dpj-alarm"> {trans.__('%1 unmetered', row.unmetered_answers)}</strong>
+        )}
+        {isOpen && row.unmetered_answers === 0 && (
+          <strong className="dpj-alarm"> {trans.__('answers are unmetered now')}</strong>
+        )}
         {row.suspended && <strong className="dpj-alarm"> {trans.__('suspended')}</strong>}
       </div>
     </li>
@@ -62,7 +71,13 @@ export function Tables({ database, insert, trans }: ITablesProps): React.JSX.Ele
   return (
     <div className="dpj-tables">
       {database.tables.map(table => (
-        <Table key={table.name} table={table} insert={insert} trans={trans} isOpen={database.tables.length <= 3} />
+        <Table
+          key={table.name}
+          table={table}
+          insert={insert}
+          trans={trans}
+          isOpen={database.tables.length <= 3}
+        />
       ))}
     </div>
   );
@@ -76,25 +91,44 @@ interface ITableProps {
 }
 
 function Table({ table, insert, trans, isOpen }: ITableProps): React.JSX.Element {
-  const unit = table.unit === null || table.unit === 'row' ? trans.__('a row') : table.unit;
-  const kind = table.private ? trans.__('private, one unit is %1', unit) : trans.__('public: exact and free');
+  const unit = table.unit ?? 'row';
+  const kind = table.private
+    ? trans.__('private, unit: %1', unit)
+    : trans.__('public: exact and free');
   return (
     <details className="dpj-table" open={isOpen}>
       <summary>
-        <span className="dpj-table-name">{table.name}</span> <span className="dpj-note">{kind}</span>
+        <span className="dpj-table-name">{table.name}</span>{' '}
+        <span className="dpj-note">{kind}</span>
       </summary>
       {table.description !== '' && <p className="dpj-note">{table.description}</p>}
       <ul className="dpj-columns">
         <li>
-          <Insert name={table.name} note={trans.__('table')} title={table.description} insert={insert} trans={trans} />
+          <Insert
+            name={table.name}
+            note={trans.__('table')}
+            title={table.description}
+            insert={insert}
+            trans={trans}
+          />
         </li>
         {table.columns.map(column => (
           <li key={column.name}>
-            <Insert name={column.name} note={describe(column)} title={column.description} insert={insert} trans={trans} />
+            <Insert
+              name={column.name}
+              note={describe(column)}
+              title={column.description}
+              insert={insert}
+              trans={trans}
+            />
           </li>
         ))}
       </ul>
-      {table.synthetic && <p className="dpj-note">{trans.__('A synthetic twin is published: SELECT of rows and --synthetic are free.')}</p>}
+      {table.synthetic && (
+        <p className="dpj-note">
+          {trans.__('A synthetic twin is published: SELECT of rows and --synthetic are free.')}
+        </p>
+      )}
     </details>
   );
 }
@@ -147,7 +181,11 @@ export function History({ rows, trans }: IHistoryProps): React.JSX.Element {
         <li key={row.request_id} data-verdict={row.verdict}>
           <code title={row.sql}>{row.sql.replace(/\s+/g, ' ').trim()}</code>
           <span className="dpj-note">
-            {[row.epsilon > 0 ? `ε ${number(row.epsilon)}` : trans.__('free'), verdicts[row.verdict] ?? row.verdict, `${row.time} UTC`].join(' · ')}
+            {[
+              row.epsilon > 0 ? `ε ${number(row.epsilon)}` : trans.__('free'),
+              verdicts[row.verdict] ?? row.verdict,
+              `${row.time} UTC`
+            ].join(' · ')}
           </span>
         </li>
       ))}

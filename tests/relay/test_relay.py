@@ -97,7 +97,6 @@ def test_a_cookie_login_needs_the_xsrf_token_to_ask(relay: Relay) -> None:
 )
 def test_a_malformed_question_is_refused_here(relay: Relay, body: bytes) -> None:
     response = relay.http.post(f"{API}/quote", content=body)
-    assert response.status_code == 400
     assert _error(response)["type"] == "BadRequest"
     assert relay.spy.requests == []
 
@@ -106,7 +105,7 @@ def test_refusals_come_through_with_their_place(relay: Relay) -> None:
     refusal = {"type": "UnsupportedSQL", "hint": "Name columns.", "request_id": "r", "line": 1, "column": 8, "length": 1}
     relay.spy.reply = (422, {"status": {"code": 1, "Message": "SELECT *", "error": refusal}})
     response = relay.http.post(f"{API}/quote", json=QUESTION)
-    assert response.status_code == 422
+    assert response.status_code == 200  # while typing, a refusal is no failure: the browser's console stays quiet
     assert _error(response) == refusal | {"message": "SELECT *"}
 
 
