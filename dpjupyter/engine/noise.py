@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from dpjupyter.engine.model import ExactRows, Kind, Measurement, Noise, NoisyRows, Part, Plan, PublicTable, Quote, Selection, SqlType, Value
+from dpjupyter.engine.model import ExactRows, Kind, Measurement, NoisyRows, Part, PublicTable, Quote, Selection, SqlType, Value
 from dpjupyter.engine.scalar.values import sort_key, value_of
 
 Group = tuple[Value, ...]
@@ -80,7 +80,8 @@ def _gumbel(scale: float) -> Any:
     # The zCDP output measure makes noisy max add Gumbel noise (exponential mechanism); max divergence would be permute-and-flip,
     # which is priced differently.
     dp = _opendp()
-    return dp.m.make_noisy_max(dp.vector_domain(dp.atom_domain(T="i64")), dp.linf_distance(T="i64"), dp.zero_concentrated_divergence(), scale)
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.linf_distance(T="i64")
+    return dp.m.make_noisy_max(*space, dp.zero_concentrated_divergence(), scale)
 
 
 def noise(rows: ExactRows, quote: Quote, source: NoiseSource) -> NoisyRows:
@@ -92,9 +93,12 @@ def noise(rows: ExactRows, quote: Quote, source: NoiseSource) -> NoisyRows:
     Raises: ValueError: the warehouse returned something the plan does not allow (never shown to an analyst).
     """
     plan = quote.plan
-    publics = {public.name: [_values(row, [type_ for _, type_ in public.columns]) for row in rows.publics[public.name]] for public in plan.publics}
-    tables = {m.name: _release(m, [rows.parts[m.name, n] for n in range(len(m.parts))], plan, publics, quote, source) for m in plan.measurements}
-    return NoisyRows(tables, publics)
+    publics: dict[str, list[Group]] = {}
+    for public in plan.publics:
+        types = [type_ for _, type_ in public.columns]
+        publics[public.name] = [_values(row, types) for row in rows.publics[public.name]]
+    tables = {m.name: _Release(m, quote, source).table(rows, publics) for m in plan.measurements}
+    return NoisyRows(tables, {name: list(table) for name, table in publics.items()})
 
 
 @dataclass(slots=True)
@@ -105,26 +109,66 @@ class _Exact:
     sums: dict[Group, list[int]] = field(default_factory=dict[Group, list[int]])
     bins: dict[Group, dict[int, int]] = field(default_factory=dict[Group, dict[int, int]])
 
+    def column(self, groups: Sequence[Group], n: int) -> list[int]:
+        """The n-th statistic of each group; a group nobody is in counts 0."""
+        nobody = [0] * len(self.part.statistics)
+        return [self.sums.get(group, nobody)[n] for group in groups]
 
-def _release(
-    m: Measurement, parts: Sequence[Iterable[tuple[object, ...]]], plan: Plan, publics: Mapping[str, list[Group]], quote: Quote, source: NoiseSource
-) -> list[Group]:
-    types = [key.facts.type for key in m.keys]
-    exact = [_read(part, rows, types) for part, rows in zip(m.parts, parts, strict=True)]
-    noisy: dict[str, list[int]] = {}
-    if m.threshold is None:
-        groups = _domain(m, plan.publics, publics)
-    else:
-        groups, noisy[m.threshold] = _released(m, exact, quote, source)
-    columns: list[Sequence[Value]] = [[group[n] for group in groups] for n in range(len(m.keys))]
-    for part in exact:
-        for n, statistic in enumerate(part.part.statistics):
-            if statistic.name not in noisy:
-                zeros = [0] * len(part.part.statistics)
-                noisy[statistic.name] = _noised([part.sums.get(g, zeros)[n] for g in groups], quote.noise[statistic.name], source)
-            columns.append(noisy[statistic.name])
-        columns.extend(_selected(selection, part, groups, quote.noise[selection.name], source) for selection in part.part.selections)
-    return list(zip(*columns, strict=True)) if columns else [()]
+
+@dataclass(slots=True)
+class _Release:
+    """One measurement on its way to a released table."""
+
+    measurement: Measurement
+    quote: Quote
+    source: NoiseSource
+
+    def table(self, rows: ExactRows, publics: Mapping[str, list[Group]]) -> list[Group]:
+        m = self.measurement
+        types = [key.facts.type for key in m.keys]
+        exact = [_read(part, rows.parts[m.name, n], types) for n, part in enumerate(m.parts)]
+        noisy: dict[str, list[int]] = {}
+        if m.threshold is None:
+            groups = _domain(m, self.quote.plan.publics, publics)
+        else:
+            groups, noisy[m.threshold] = self._opened(exact, m.threshold)
+        columns: list[Sequence[Value]] = [[group[n] for group in groups] for n in range(len(m.keys))]
+        for part in exact:
+            for n, statistic in enumerate(part.part.statistics):
+                if statistic.name not in noisy:
+                    noisy[statistic.name] = self._noised(statistic.name, part.column(groups, n))
+                columns.append(noisy[statistic.name])
+            columns.extend(self._selected(selection, part, groups) for selection in part.part.selections)
+        return list(zip(*columns, strict=True))
+
+    def _opened(self, exact: Sequence[_Exact], threshold: str) -> tuple[list[Group], list[int]]:
+        """Groups whose noisy unit count reaches T, sorted, with these counts."""
+        part, n = next((e, n) for e in exact for n, s in enumerate(e.part.statistics) if s.name == threshold)
+        # T hides a group of one unit; a group without any must not come by another way.
+        candidates = sorted((g for g, sums in part.sums.items() if sums[n] >= 1), key=_in_order)
+        counts = self._noised(threshold, part.column(candidates, n))
+        least = self.quote.thresholds[self.measurement.name]
+        kept = [(group, count) for group, count in zip(candidates, counts, strict=True) if count >= least]
+        return [group for group, _ in kept], [count for _, count in kept]
+
+    def _noised(self, name: str, values: list[int]) -> list[int]:
+        how = self.quote.noise[name]
+        match how.mechanism:
+            case "discrete_laplace":
+                drawn = self.source.laplace(how.scale, len(values))
+            case "discrete_gaussian":
+                drawn = self.source.gaussian(how.scale, len(values))
+            case _:
+                raise ValueError("no additive noise is declared for a statistic")
+        return [value + z for value, z in zip(values, drawn, strict=True)]
+
+    def _selected(self, selection: Selection, exact: _Exact, groups: Sequence[Group]) -> list[Value]:
+        how = self.quote.noise[selection.name]
+        if how.mechanism != "exponential":
+            raise ValueError("a selection needs the exponential mechanism")
+        inset = max(1, round(how.scale * math.log(selection.bins + 1)))
+        chosen = (self.source.select(scores(selection, exact.bins.get(group, {}), inset), how.scale) for group in groups)
+        return [_bin_value(selection, index) for index in chosen]
 
 
 # ---------------------------------------------------------------- reading
@@ -180,7 +224,8 @@ def _domain(m: Measurement, tables: Sequence[PublicTable], publics: Mapping[str,
         if key.name in fetched:
             table, listed = fetched[key.name]
             if key.name == next(name for name in names if name in listed):
-                axes.append((listed, _listed(table, listed, tables, publics)))
+                types = [next(k.facts.type for k in m.keys if k.name == name) for name in listed]
+                axes.append((listed, _listed(table, listed, types, tables, publics)))
         elif key.values is None:
             raise ValueError("an open key without a threshold")
         else:
@@ -197,47 +242,20 @@ def _domain(m: Measurement, tables: Sequence[PublicTable], publics: Mapping[str,
     return groups
 
 
-def _listed(table: str, keys: tuple[str, ...], tables: Sequence[PublicTable], publics: Mapping[str, list[Group]]) -> list[Group]:
+def _listed(
+    table: str, keys: tuple[str, ...], types: Sequence[SqlType], tables: Sequence[PublicTable], publics: Mapping[str, list[Group]]
+) -> list[Group]:
     """The distinct rows of a public key list, sorted; its columns are found by name, else by position."""
     columns = [name for name, _ in next(t for t in tables if t.name == table).columns]
     positions = [columns.index(key) for key in keys] if set(keys) <= set(columns) else list(range(len(keys)))
-    return sorted({tuple(row[p] for p in positions) for row in publics[table]}, key=_in_order)
-
-
-def _released(m: Measurement, exact: Sequence[_Exact], quote: Quote, source: NoiseSource) -> tuple[list[Group], list[int]]:
-    """Groups whose noisy unit count reaches T, sorted, with these counts."""
-    part, n = next((e, n) for e in exact for n, s in enumerate(e.part.statistics) if s.name == m.threshold)
-    # T hides a group of one unit; a group without any must not come by another way.
-    candidates = sorted((g for g, sums in part.sums.items() if sums[n] >= 1), key=_in_order)
-    counts = _noised([part.sums[g][n] for g in candidates], quote.noise[part.part.statistics[n].name], source)
-    least = quote.thresholds[m.name]
-    kept = [(group, count) for group, count in zip(candidates, counts, strict=True) if count >= least]
-    return [group for group, _ in kept], [count for _, count in kept]
+    return sorted({_values(tuple(row[p] for p in positions), types) for row in publics[table]}, key=_in_order)
 
 
 def _in_order(group: Group) -> tuple[tuple[int, Any], ...]:
     return tuple(sort_key(value) for value in group)
 
 
-# ---------------------------------------------------------------- noise
-def _noised(values: list[int], how: Noise, source: NoiseSource) -> list[int]:
-    match how.mechanism:
-        case "discrete_laplace":
-            drawn = source.laplace(how.scale, len(values))
-        case "discrete_gaussian":
-            drawn = source.gaussian(how.scale, len(values))
-        case _:
-            raise ValueError("no additive noise is declared for a statistic")
-    return [value + z for value, z in zip(values, drawn, strict=True)]
-
-
-def _selected(selection: Selection, exact: _Exact, groups: Sequence[Group], how: Noise, source: NoiseSource) -> list[Value]:
-    if how.mechanism != "exponential":
-        raise ValueError("a selection needs the exponential mechanism")
-    inset = max(1, round(how.scale * math.log(selection.bins + 1)))
-    return [_bin_value(selection, source.select(scores(selection, exact.bins.get(group, {}), inset), how.scale)) for group in groups]
-
-
+# ---------------------------------------------------------------- quantiles
 def scores(selection: Selection, bins: Mapping[int, int], inset: int = 1) -> list[int]:
     """How well each bin fits the quantile num/den: minus den times the rows by which it misses.
 
@@ -253,7 +271,7 @@ def scores(selection: Selection, bins: Mapping[int, int], inset: int = 1) -> lis
     target = min(max(num * rows, inset), den * rows - inset) if num in (0, den) else num * rows
     # Python integers where 64 bits could overflow: scores are sums over all rows, times the row weight.
     kind = np.int64 if den * rows < _MOST else np.object_
-    counts = np.zeros(selection.bins, dtype=kind)
+    counts: Any = np.zeros(selection.bins, dtype=kind)
     for index, count in bins.items():
         counts[index] = count
     above = den * np.cumsum(counts)

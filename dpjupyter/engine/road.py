@@ -1,1 +1,213 @@
-"""The whole program on one page: parse, bind, plan, price, debit, run, noise, finish."""
+"""The whole program on one page: parse, bind, plan, price, debit, run, noise, finish.
+
+quote()   a price, from the text and the public policy: free
+answer()  an answer: paid for before the warehouse is asked, filed before it is sent
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dpjupyter.engine.backends import Backend, BackendFailed
+from dpjupyter.engine.bind import bind
+from dpjupyter.engine.finish import finish, from_json, to_json
+from dpjupyter.engine.ledger import Asked, Charge, Ledger
+from dpjupyter.engine.model import Answer, Ask, ExactRows, Plan, Quote, Receipt
+from dpjupyter.engine.noise import NoiseSource, noise
+from dpjupyter.engine.parse import parse
+from dpjupyter.engine.plan import plan
+from dpjupyter.engine.policy import Policy
+from dpjupyter.engine.price import price
+from dpjupyter.errors import DpError, LedgerUnavailable, QueryFailed, RequestReused
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Who asks what, and how. ``analyst`` comes from the token, never from the request's body."""
+
+    sql: str
+    ask: Ask
+    analyst: str
+    request_id: str
+    body_sha256: str
+    skip_cache: bool = False
+    timeout_s: float = 120.0  # for all of the warehouse's statements together
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a question led to."""
+
+    answer: Answer
+    receipt: Receipt | None  # None: nothing was paid (a filed release, or public tables only)
+    cached: bool  # the same question was answered before in this cycle
+    quote: Quote | None  # None: a retry got its filed answer
+    timings_ms: Mapping[str, float] = field(default_factory=dict[str, float])  # per stage; for owners alone
+
+
+def quote(sql: str, ask: Ask, policy: Policy) -> Quote:
+    """Price a question from its text and the public policy: free, and leaks nothing.
+
+    Raises: Refused.
+    """
+    return price(plan(bind(parse(sql, policy.dialect, ask.parameters), policy), policy, ask), ask, policy)
+
+
+def answer(
+    question: Question,
+    policy: Policy,
+    *,
+    ledger: Ledger,
+    backend: Backend,
+    noise_source: NoiseSource,
+    cancelled: threading.Event,
+    progress: Callable[[str], None],
+) -> Outcome:
+    """Answer a question: replay, price, look for the same release, debit, run, noise, finish, file.
+
+    Raises:
+        Refused, BudgetExhausted, BudgetMissing, Suspended, RequestReused, LedgerUnavailable: nothing was paid.
+        QueryFailed: it was paid and failed; the message is the same whatever happened.
+    """
+    asked = _asked(question, policy)
+    filed = ledger.replay(asked)
+    if filed is not None:
+        again, paid = from_json(filed)
+        return Outcome(again, paid, cached=False, quote=None)
+    clock = _Clock()
+    with _recorded(ledger, asked):
+        with clock("price"):
+            priced = quote(question.sql, question.ask, policy)
+        charge = _charge(asked, priced, policy)
+        private = bool(priced.plan.measurements)
+        released = ledger.release(charge.fingerprint) if private and not question.skip_cache else None
+        if released is not None:
+            ledger.record(asked, "cached", "the same question was answered before")
+            return Outcome(from_json(released)[0], None, cached=True, quote=priced, timings_ms=clock.ms)
+        progress("running")
+        with clock("debit"):
+            receipt = ledger.debit(charge) if private else None
+
+    with _failing_alike(ledger, asked, paid=private):
+        with clock("run"):
+            exact = _run(priced.plan, backend, question, cancelled)
+        with clock("noise"):
+            noisy = noise(exact, priced, noise_source)
+            del exact  # nothing after this point has seen the data
+        with clock("finish"):
+            result = finish(noisy, priced)
+        with clock("file"):
+            if private:
+                ledger.file(charge, to_json(result, receipt))
+            else:
+                ledger.record(asked, "answered", "public tables only")  # exact, free, and written down like every other request
+    return Outcome(result, receipt, cached=False, quote=priced, timings_ms=clock.ms)
+
+
+def _asked(question: Question, policy: Policy) -> Asked:
+    return Asked(
+        analyst=question.analyst,
+        request_id=question.request_id,
+        body_sha256=question.body_sha256,
+        sql=question.sql,
+        prefix=policy.database.prefix,
+        db_name=policy.database.name,
+        checksum=policy.checksum,
+    )
+
+
+def _charge(asked: Asked, priced: Quote, policy: Policy) -> Charge:
+    return Charge(
+        asked=asked,
+        tables=priced.plan.tables,
+        has_total=policy.total is not None,
+        cost=priced.cost,
+        fingerprint=priced.fingerprint,
+        analyst_default=policy.analysts,
+        max_failures=policy.limits.max_failures,
+    )
+
+
+def _run(plan_: Plan, backend: Backend, question: Question, cancelled: threading.Event) -> ExactRows:
+    """Every statement of the plan, in its order, within the question's time."""
+    deadline = time.monotonic() + question.timeout_s
+
+    def rows(statement: str) -> list[tuple[object, ...]]:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise BackendFailed("timeout")
+        return backend.fetch(statement, tag=question.request_id, timeout_s=left, cancelled=cancelled)
+
+    publics = {public.name: rows(public.statement.sql(backend.dialect)) for public in plan_.publics}
+    parts = [((m.name, n), part.statement) for m in plan_.measurements for n, part in enumerate(m.parts)]
+    return ExactRows({place: rows(statement.sql(backend.dialect)) for place, statement in parts}, publics)
+
+
+@contextmanager
+def _recorded(ledger: Ledger, asked: Asked) -> Generator[None]:
+    """Before the warehouse: write down a refusal before it is told."""
+    try:
+        yield
+    except (LedgerUnavailable, QueryFailed, RequestReused):
+        raise
+    except DpError as refusal:
+        try:
+            ledger.record(asked, "refused", refusal.kind)
+        except LedgerUnavailable:
+            _log.warning("request %s refused (%s) but not recorded", asked.request_id, refusal.kind)
+        raise
+
+
+@contextmanager
+def _failing_alike(ledger: Ledger, asked: Asked, *, paid: bool) -> Generator[None]:
+    """From the warehouse on: whatever goes wrong, a charge stays, it is filed as failed, and one constant message is told."""
+    reason = ""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - no error may say anything about the data
+        reason = _reason(error)
+    except BaseException:
+        _failed(ledger, asked, "interrupted", paid=paid)
+        raise
+    if reason:
+        _failed(ledger, asked, reason, paid=paid)
+        # Outside the handler: the error, and the rows its frames hold, must not ride along as context.
+        raise QueryFailed(asked.request_id)
+
+
+def _failed(ledger: Ledger, asked: Asked, reason: str, *, paid: bool) -> None:
+    _log.warning("request %s failed: %s", asked.request_id, reason)
+    try:
+        if paid:
+            ledger.failed(asked)
+        else:
+            ledger.record(asked, "failed", "public tables only")
+    except Exception as error:  # noqa: BLE001 - a debit without an outcome is settled as failed later
+        _log.warning("request %s could not be filed as failed: %s", asked.request_id, type(error).__name__)
+
+
+def _reason(error: Exception) -> str:
+    # A driver's text may quote values: only the error's type is logged.
+    return f"warehouse: {error.reason}" if isinstance(error, BackendFailed) else type(error).__name__
+
+
+class _Clock:
+    """Milliseconds spent per stage."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Generator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[stage] = (time.perf_counter() - started) * 1000

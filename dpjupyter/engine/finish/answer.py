@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from dpjupyter.engine.accounting import ATTO, PICO
 from dpjupyter.engine.finish.desk import Desk, measured_columns, public_columns, shown
 from dpjupyter.engine.finish.replays import Replayed, replayed
 from dpjupyter.engine.intervals import Carrier, half_width
-from dpjupyter.engine.model import CONFIDENCES, Answer, Noise, NoisyRows, Output, Plan, Quote, Receipt, Statistic, Value
+from dpjupyter.engine.model import CONFIDENCES, Answer, Noise, NoisyRows, Output, Plan, Quote, Statistic, Value
 from dpjupyter.engine.render import render
 
 Cell = tuple[float, float] | None
 
 
-def finish(noisy: NoisyRows, quote: Quote, receipt: Receipt | None, *, timeout_s: float = 30.0) -> Answer:
+def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0) -> Answer:
     """Run the finishing query on the released tables and say how far each number may be off.
 
+    Who paid is not part of it: the same answer is given to others who ask the same question.
+
     Args:
-        receipt: who paid; None where nothing had to be paid (public tables only).
+        noisy: released tables.
+        quote: the priced plan they were released under.
         timeout_s: the finishing query is interrupted after this.
     Raises: duckdb.Error: the finishing query failed or took too long.
     """
@@ -37,8 +41,8 @@ def finish(noisy: NoisyRows, quote: Quote, receipt: Receipt | None, *, timeout_s
         rows=rows,
         intervals={str(c): _level(rows, quote, spread, n) for n, c in enumerate(CONFIDENCES)},
         utility=_utility(quote, spread),
-        cost=_cost(quote, receipt),
-        notes=(*plan.notes, *_warnings(receipt)),
+        cost=_cost(quote),
+        notes=plan.notes,
         kind="private" if plan.measurements else "public",
     )
 
@@ -53,7 +57,8 @@ def _level(rows: Sequence[tuple[Value, ...]], quote: Quote, spread: Replayed, le
             widths[n] = half_width(quote.noise[statistic.name], CONFIDENCES[level]) * float(statistic.grid)
     result: list[tuple[Cell, ...]] = []
     for row, cells in zip(rows, spread.cells, strict=True):
-        result.append(tuple(_around(value, widths[n]) if n in widths else cells.get(n, (None,) * len(CONFIDENCES))[level] for n, value in enumerate(row)))
+        unknown = (None,) * len(CONFIDENCES)
+        result.append(tuple(_around(value, widths[n]) if n in widths else cells.get(n, unknown)[level] for n, value in enumerate(row)))
     return tuple(result)
 
 
@@ -86,7 +91,7 @@ def _utility(quote: Quote, spread: Replayed) -> tuple[Mapping[str, Value], ...]:
     return tuple(result)
 
 
-def _cost(quote: Quote, receipt: Receipt | None) -> Mapping[str, object]:
+def _cost(quote: Quote) -> Mapping[str, object]:
     cost = quote.cost
     delta = (cost.atto_key_delta + cost.atto_gauss_delta) / ATTO
     epsilon = cost.pico_epsilon / PICO
@@ -95,15 +100,7 @@ def _cost(quote: Quote, receipt: Receipt | None) -> Mapping[str, object]:
         "epsilon": epsilon,
         "rho": cost.pico_rho / PICO,
         "delta": delta,
-        "answers": [
-            {"label": call.label, "columns": columns.get(call.label, []), "epsilon": call.epsilon, "delta": call.delta, "mechanism": call.mechanism}
-            for call in cost.calls
-        ],
-        "tables": [{"table": name, "epsilon": epsilon, "delta": delta} for name in (receipt.debited if receipt else ())],
+        "answers": [{**asdict(call), "columns": columns.get(call.label, [])} for call in cost.calls],
+        "tables": [{"table": name, "epsilon": epsilon, "delta": delta} for name in quote.plan.tables],
     }
 
-
-def _warnings(receipt: Receipt | None) -> tuple[str, ...]:
-    if receipt is None or not receipt.unmetered:
-        return ()
-    return (f"Unmetered: {', '.join(receipt.unmetered)} could not pay and allows it; its privacy promise is void until it recovers.",)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,12 +18,12 @@ from sqlglot import exp
 from dpjupyter.engine.intervals import ROW
 from dpjupyter.engine.model import Kind, Measurement, Plan, SqlType, Value
 
-LOCKED = {
+LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",  # no files, no URLs, no ATTACH, no COPY
     "python_enable_replacements": "false",  # DuckDB would read Python variables by name
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
-    "memory_limit": "512MB",
+    "memory_limit": "1GB",
     "max_temp_directory_size": "0KB",
     "threads": "1",  # answers are small; rows keep their order
     "lock_configuration": "true",
@@ -39,11 +40,18 @@ class Released:
     types: Mapping[str, str]
 
 
+@cache
+def _instance() -> duckdb.DuckDBPyConnection:
+    # Opening DuckDB takes longer than most answers. Between answers it holds nothing: each works in temporary tables
+    # of a connection of its own, which no other connection sees and which go with it.
+    return duckdb.connect(":memory:", config=LOCKED)
+
+
 class Desk:
     """Context manager around one connection; interrupted after ``timeout_s``."""
 
     def __init__(self, timeout_s: float) -> None:
-        self._connection = duckdb.connect(":memory:", config=LOCKED)
+        self._connection = _instance().cursor()
         self._alarm = threading.Timer(timeout_s, self._connection.interrupt)
         self._alarm.daemon = True
 
@@ -65,7 +73,8 @@ class Desk:
         unnested: list[exp.Expression] = []
         for n, (column, type_, _) in enumerate(numbered, 1):
             values = exp.cast(exp.Parameter(this=exp.Literal.number(n)), exp.DataType.build(f"{type_}[]", dialect="duckdb"))
-            unnested.append(exp.alias_(exp.Anonymous(this="UNNEST", expressions=[values]), column, quoted=True))
+            spread = exp.Anonymous(this="UNNEST", expressions=[values])
+            unnested.append(exp.Alias(this=spread, alias=exp.to_identifier(column, quoted=True)))
         self.create(name, exp.Select(expressions=unnested), [list(values) for _, _, values in numbered])
         return Released(rows, {column: type_ for column, type_, _ in numbered})
 
@@ -73,7 +82,7 @@ class Desk:
         """Keep a query's result as a table."""
         temporary = exp.Properties(expressions=[exp.TemporaryProperty()])
         create = exp.Create(this=exp.Table(this=exp.to_identifier(name, quoted=True)), kind="TABLE", expression=query, properties=temporary)
-        self._connection.execute(create.sql("duckdb"), parameters or [])
+        self._connection.execute(create.sql("duckdb", copy=False), parameters or [])
 
     def offer(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Make numpy arrays readable as a table, without copying them."""
@@ -84,7 +93,7 @@ class Desk:
 
         Raises: duckdb.Error: it failed, or took too long.
         """
-        cursor = self._connection.execute(query.sql("duckdb"))
+        cursor = self._connection.execute(query.sql("duckdb", copy=False))
         return [description[0] for description in cursor.description or ()], cursor.fetchall()
 
 
@@ -113,7 +122,7 @@ def duckdb_type(type_: SqlType) -> str:
         case Kind.BOOL:
             return "BOOLEAN"
         case Kind.INT:
-            return "BIGINT" if 0 < type_.bits <= 64 else "HUGEINT"  # noqa: PLR2004
+            return "BIGINT" if 0 < type_.bits <= 64 else "HUGEINT"
         case Kind.DECIMAL:
             return f"DECIMAL({type_.precision},{type_.scale})"
         case Kind.FLOAT:

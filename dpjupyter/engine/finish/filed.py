@@ -36,9 +36,7 @@ def from_json(text: str) -> tuple[Answer, Receipt | None]:
     answer = Answer(
         columns=tuple((name, type_) for name, type_ in data["columns"]),
         rows=tuple(tuple(row) for row in data["rows"]),
-        intervals={
-            level: tuple(tuple(None if cell is None else (cell[0], cell[1]) for cell in row) for row in rows) for level, rows in data["intervals"].items()
-        },
+        intervals={level: tuple(tuple(map(_interval, row)) for row in rows) for level, rows in data["intervals"].items()},
         utility=tuple(data["utility"]),
         cost=data["cost"],
         notes=tuple(data["notes"]),
@@ -47,4 +45,16 @@ def from_json(text: str) -> tuple[Answer, Receipt | None]:
     paid = data["receipt"]
     if paid is None:
         return answer, None
-    return answer, Receipt(**{**paid, "debited": tuple(paid["debited"]), "unmetered": tuple(paid["unmetered"])})
+    receipt = Receipt(
+        request_id=paid["request_id"],
+        analyst=paid["analyst"],
+        debited=tuple(paid["debited"]),
+        unmetered=tuple(paid["unmetered"]),
+        time=paid["time"],
+        balances=paid["balances"],
+    )
+    return answer, receipt
+
+
+def _interval(cell: list[float] | None) -> tuple[float, float] | None:
+    return None if cell is None else (cell[0], cell[1])

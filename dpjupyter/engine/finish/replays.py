@@ -37,7 +37,9 @@ class Replayed:
     cells: Sequence[Mapping[int, tuple[Interval, ...]]] = field(default_factory=list[Mapping[int, tuple[Interval, ...]]])
 
 
-def replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Released], rows: Sequence[tuple[Value, ...]]) -> Replayed:
+def replayed(
+    desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Released], rows: Sequence[tuple[Value, ...]]
+) -> Replayed:
     """Intervals for every cell that is computed from noisy numbers and is a number itself.
 
     Columns that a selection (a quantile) enters have none: its spread cannot be told without asking the data again.
@@ -50,7 +52,7 @@ def replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Re
         return nothing
     carried = Carrier({m.name: frozenset(quote.noise) for m in plan.measurements}).answer(plan.finishing)
     selections = {name for name, noise in quote.noise.items() if noise.mechanism == "exponential"}
-    wanted = [n for n in wanted if _moves(carried, plan.outputs[n].id) and not selections & carried.noisy.get(plan.outputs[n].id, frozenset())]
+    wanted = [n for n in wanted if _moves(carried, plan.outputs[n].id, selections)]
     replays = min(MOST, ROWS // groups)
     if not wanted or carried.replay is None or replays < LEAST:
         return nothing
@@ -58,7 +60,8 @@ def replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Re
     desk.create(REPLAYS, exp.select(exp.column(REPLAY)).from_("numbers"))
     seed = 0
     for m in plan.measurements:
-        seed = _load(desk, m, noisy.tables[m.name], loaded[m.name], quote, replays, seed)
+        drawn, seed = _drawn(m, noisy.tables[m.name], quote, replays, seed)
+        _load(desk, m, loaded[m.name], drawn)
     found: dict[tuple[str, ...], list[Mapping[int, tuple[Interval, ...]]]] = {}
     for row in desk.rows(_summary(carried, [o.id for o in plan.outputs], wanted))[1]:
         values, spreads = row[: len(plan.outputs)], row[len(plan.outputs) :]
@@ -69,20 +72,21 @@ def replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Re
     return Replayed(replays, frozenset(wanted), [(found.get(_look(row)) or [{}]).pop() for row in rows])
 
 
-def _moves(carried: Carried, id_: str) -> bool:
-    return bool(carried.noisy.get(id_) or carried.chosen)
+def _moves(carried: Carried, id_: str, selections: set[str]) -> bool:
+    used = carried.noisy.get(id_, frozenset())
+    return bool(used or carried.chosen) and not used & selections
 
 
 # ---------------------------------------------------------------- draws
-def _load(desk: Desk, m: Measurement, rows: Sequence[tuple[Value, ...]], released: Released, quote: Quote, replays: int, seed: int) -> int:
-    """Make the replayed form of one released table; returns the next free seed."""
-    n = released.rows
+def _drawn(
+    m: Measurement, rows: Sequence[tuple[Value, ...]], quote: Quote, replays: int, seed: int
+) -> tuple[dict[str, npt.NDArray[np.generic]], int]:
+    """Columns of a released table in every replay, statistics in their own unit, and the next free seed."""
+    n = len(rows)
     arrays: dict[str, npt.NDArray[np.generic]] = {
         ROW: np.repeat(np.arange(n), replays + 1),
         REPLAY: np.tile(np.arange(replays + 1), n),
     }
-    expressions: list[exp.Expression] = [exp.column(name, table="released", quoted=True) for name in (*(k.name for k in m.keys), ROW)]
-    expressions.append(exp.column(REPLAY, table="drawn", quoted=True))
     position = len(m.keys)
     for part in m.parts:
         for statistic in part.statistics:
@@ -92,30 +96,35 @@ def _load(desk: Desk, m: Measurement, rows: Sequence[tuple[Value, ...]], release
             noise = np.zeros((n, replays + 1), dtype=np.float64)
             noise[:, 1:] = drawn[_mixed(n, replays, seed)]
             arrays[statistic.name] = (base[:, None] + noise).reshape(-1)
-            expressions.append(_value(statistic.name, released.types[statistic.name]))
             seed += n
             position += 1
-        for selection in part.selections:
-            expressions.append(exp.column(selection.name, table="released", quoted=True))
-            position += 1
+        position += len(part.selections)
+    return arrays, seed
+
+
+def _load(desk: Desk, m: Measurement, released: Released, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Make the replayed form of one released table: keys and selections stay, statistics move."""
     desk.offer(f"{m.name}_drawn", arrays)
+    columns: list[exp.Expression] = [exp.column(name, table="released", quoted=True) for name in released.types if name not in arrays]
+    columns += [exp.column(name, table="drawn", quoted=True) for name in (ROW, REPLAY)]
+    columns += [_value(name, released.types[name]) for name in arrays if name not in (ROW, REPLAY)]
     same = exp.EQ(this=exp.column(ROW, table="drawn", quoted=True), expression=exp.column(ROW, table="released", quoted=True))
-    query = exp.select(*expressions).from_(exp.alias_(exp.to_table(f"{m.name}_drawn"), "drawn", table=True))
-    desk.create(replayed_name(m.name), query.join(exp.alias_(exp.to_table(m.name), "released", table=True), on=same))
-    return seed
+    query = exp.select(*columns, copy=False).from_(exp.alias_(exp.to_table(f"{m.name}_drawn"), "drawn", table=True), copy=False)
+    desk.create(replayed_name(m.name), query.join(exp.alias_(exp.to_table(m.name), "released", table=True), on=same, copy=False))
 
 
-def _value(name: str, type_: str) -> exp.Expression:
+def _value(name: str, type_: str) -> exp.Alias:
     """Replay 0 is exactly what was released; the others are doubles brought to its type."""
-    drawn = exp.cast(exp.column(name, table="drawn", quoted=True), "HUGEINT" if type_ == "HUGEINT" else type_)
+    drawn = exp.cast(exp.column(name, table="drawn", quoted=True), exp.DataType.build(type_, dialect="duckdb"))
     zero = exp.EQ(this=exp.column(REPLAY, table="drawn", quoted=True), expression=exp.Literal.number(0))
-    return exp.alias_(exp.Case().when(zero, exp.column(name, table="released", quoted=True)).else_(drawn), name, quoted=True)
+    either = exp.Case().when(zero, exp.column(name, table="released", quoted=True), copy=False).else_(drawn, copy=False)
+    return exp.Alias(this=either, alias=exp.to_identifier(name, quoted=True))
 
 
 def _mixed(rows: int, replays: int, seed: int) -> npt.NDArray[np.intp]:
     """One permutation of the replays per row, by a fixed hash (splitmix64 of row and replay)."""
-    numbers = (np.arange(rows, dtype=np.uint64)[:, None] + np.uint64(seed)) * np.uint64(1 << 20) + np.arange(replays, dtype=np.uint64)[None, :]
-    numbers += np.uint64(0x9E3779B97F4A7C15)
+    row = np.arange(rows, dtype=np.uint64)[:, None] + np.uint64(seed)
+    numbers = row * np.uint64(1 << 20) + np.arange(replays, dtype=np.uint64)[None, :] + np.uint64(0x9E3779B97F4A7C15)
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.argsort(numbers ^ (numbers >> np.uint64(31)), axis=1)
@@ -138,11 +147,12 @@ def _summary(carried: Carried, outputs: Sequence[str], wanted: Sequence[int]) ->
         spread = exp.Anonymous(this="QUANTILE_DISC", expressions=[value, levels.copy()])
         expressions.append(exp.Filter(this=spread, expression=exp.Where(this=drawn.copy())))
     once = exp.Filter(this=exp.Count(this=exp.Star()), expression=exp.Where(this=released.copy()))
-    summary = exp.select(*expressions).from_(exp.Subquery(this=render(carried.rel, "duckdb"), alias=exp.TableAlias(this=exp.to_identifier("replayed"))))
+    source = exp.Subquery(this=render(carried.rel, "duckdb"), alias=exp.TableAlias(this=exp.to_identifier("replayed")))
+    summary = exp.select(*expressions, copy=False).from_(source, copy=False)
     if carried.rows:
-        summary = summary.group_by(*(column(id_) for id_ in carried.rows))
+        summary = summary.group_by(*(column(id_) for id_ in carried.rows), copy=False)
     # Rows that cannot be told apart in the answer cannot be followed through the replays.
-    return summary.having(exp.EQ(this=once, expression=exp.Literal.number(1)))
+    return summary.having(exp.EQ(this=once, expression=exp.Literal.number(1)), copy=False)
 
 
 def _intervals(levels: object) -> tuple[Interval, ...]:

@@ -1,7 +1,7 @@
 """How far an answer may be from the truth.
 
-    spread   exact half-widths and quantiles of the discrete noises
-    replay   the finishing algebra rewritten to run on many replays of the known noise at once
+spread   exact half-widths and quantiles of the discrete noises
+replay   the finishing algebra rewritten to run on many replays of the known noise at once
 """
 
 from dpjupyter.engine.intervals.replay import REPLAY, REPLAYS, ROW, Carried, Carrier, replayed_name

@@ -21,6 +21,7 @@ from dpjupyter.engine.model import (
     Constants,
     Filter,
     Join,
+    JoinKind,
     Project,
     Rel,
     Scan,
@@ -138,7 +139,7 @@ class Carrier:
         ranked = Window(inner.rel, {rank: over})
         within: exp.Expression = exp.GT(this=column(rank), expression=exp.Literal.number(rel.offset))
         if rel.limit is not None:
-            within = exp.and_(within, exp.LTE(this=column(rank), expression=exp.Literal.number(rel.offset + rel.limit)))
+            within = exp.And(this=within, expression=exp.LTE(this=column(rank), expression=exp.Literal.number(rel.offset + rel.limit)))
         cut = Project(Filter(ranked, within), {id_: column(id_) for id_ in inner.all})
         return replace(inner, rel=cut, chosen=inner.chosen | _noisy_in(order, inner))
 
@@ -149,25 +150,30 @@ class Carrier:
             left = self._in_every_replay(left)
         if left.replay and not right.replay and rel.kind in ("right", "full"):
             right = self._in_every_replay(right)
-        condition, kind = rel.condition.copy() if rel.condition is not None else None, rel.kind
+        kind: JoinKind = rel.kind
+        condition: exp.Expression | None = rel.condition.copy() if rel.condition is not None else None
         if left.replay and right.replay:
-            same = exp.EQ(this=column(left.replay), expression=column(right.replay))
-            condition = exp.and_(condition, same) if condition is not None else same
+            same: exp.Expression = exp.EQ(this=column(left.replay), expression=column(right.replay))
+            condition = exp.And(this=exp.paren(condition), expression=same) if condition is not None else same
             kind = "inner" if kind == "cross" else kind
-        chosen = left.chosen | right.chosen
-        if condition is not None:
-            chosen |= _noisy_in([condition], left) | _noisy_in([condition], right)
+        compared = [condition] if condition is not None else []
+        matching = _noisy_in(compared, left) | _noisy_in(compared, right)
+        chosen = left.chosen | right.chosen | matching
         joined = Join(left.rel, right.rel, kind, condition)
         if kind in ("semi", "anti"):
             return replace(left, rel=joined, chosen=chosen)
         fields, rows, noisy = (*left.fields, *right.fields), (*left.rows, *right.rows), {**left.noisy, **right.noisy}
+        # Where the noise decides whether a kept row finds its match, the row is told by its own side alone.
+        if kind == "left" and (right.chosen or matching):
+            rows = left.rows
+        if kind == "right" and (left.chosen or matching):
+            rows = right.rows
         number = right.replay if kind == "right" else left.replay or right.replay
         if kind == "full" and left.replay and right.replay:
             number = self._id()
             either = exp.Coalesce(this=column(left.replay), expressions=[column(right.replay)])
-            return Carried(
-                Project(joined, {**{id_: column(id_) for id_ in dict.fromkeys((*fields, *rows))}, number: either}), fields, number, rows, noisy, chosen
-            )
+            columns: dict[str, exp.Expression] = {**{id_: column(id_) for id_ in (*fields, *rows)}, number: either}
+            return Carried(Project(joined, columns), fields, number, rows, noisy, chosen)
         return Carried(joined, fields, number, rows, noisy, chosen)
 
     def _aggregate(self, rel: Aggregate) -> Carried:
@@ -202,8 +208,9 @@ class Carrier:
 
     def _set_operation(self, rel: SetOperation) -> Carried:
         left, right = self.carry(rel.left), self.carry(rel.right)
-        pairs = [(left.noisy.get(a, frozenset()), right.noisy.get(b, frozenset())) for a, b in zip(rel.left_fields, rel.right_fields, strict=True)]
-        noisy = {new: a | b for new, (a, b) in zip(rel.fields, pairs, strict=True)}
+        noisy: dict[str, frozenset[str]] = {}
+        for new, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True):
+            noisy[new] = left.noisy.get(a, frozenset()) | right.noisy.get(b, frozenset())
         chosen = left.chosen | right.chosen
         if left.replay is None and right.replay is None:
             combined = SetOperation(rel.kind, rel.all, left.rel, right.rel, rel.left_fields, rel.right_fields, rel.fields)
@@ -213,8 +220,9 @@ class Carrier:
         ids: tuple[str, ...] = ()
         if rel.kind == "union" and rel.all:
             ids = tuple(self._id() for _ in range(1 + max(len(left.rows), len(right.rows))))
-        sides = [self._side(side, fields, n, len(ids)) for n, (side, fields) in enumerate(((left, rel.left_fields), (right, rel.right_fields)))]
-        combined = SetOperation(rel.kind, rel.all, sides[0][0], sides[1][0], sides[0][1], sides[1][1], (*rel.fields, number, *ids))
+        first, first_fields = self._side(left, rel.left_fields, 0, len(ids))
+        second, second_fields = self._side(right, rel.right_fields, 1, len(ids))
+        combined = SetOperation(rel.kind, rel.all, first, second, first_fields, second_fields, (*rel.fields, number, *ids))
         rows = ids or tuple(id_ for id_ in rel.fields if not noisy[id_])
         return Carried(combined, rel.fields, number, rows, noisy, chosen)
 
@@ -271,12 +279,16 @@ class Carrier:
         kind, name = node.args["kind"], node.args.get("field") or inner.fields[0]
         match kind:
             case "exists":
-                call, value = Call("COUNT_STAR"), exp.GT(this=exp.Coalesce(this=column(found), expressions=[exp.Literal.number(0)]), expression=exp.Literal.number(0))
+                call = Call("COUNT_STAR")
+                rows = exp.Coalesce(this=column(found), expressions=[exp.Literal.number(0)])
+                value: exp.Expression = exp.GT(this=rows, expression=exp.Literal.number(0))
             case "in":
+                call = Call("LIST", (column(name),))
                 listed = exp.Anonymous(this="LIST_CONTAINS", expressions=[column(found), node.this.copy()])
-                call, value = Call("LIST", (column(name),)), exp.Coalesce(this=listed, expressions=[exp.false()])
+                value = exp.Coalesce(this=listed, expressions=[exp.false()])
             case _:
-                call, value = Call("ANY_VALUE", (column(name),)), column(found)
+                call = Call("ANY_VALUE", (column(name),))
+                value = column(found)
         single = Aggregate(inner.rel, {number: column(inner.replay or "")}, {found: call})
         same = exp.EQ(this=column(outer.replay or ""), expression=column(number))
         what = inner.chosen | inner.noisy.get(name, frozenset())

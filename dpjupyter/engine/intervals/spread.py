@@ -28,6 +28,7 @@ def half_width(noise: Noise, confidence: float) -> int:
             raise ValueError("a selection has no interval of its own")
 
 
+@lru_cache(maxsize=256)
 def quantiles(noise: Noise, n: int) -> tuple[float, ...]:
     """The noise's quantiles at the midpoints of ``n`` equal parts of (0, 1), ascending, in grid units.
 
@@ -45,7 +46,8 @@ def _upper(noise: Noise, tail: float) -> float:
         if noise.scale > _SUMMED:
             return float(round(noise.scale * NormalDist().inv_cdf(1 - tail)))
         tails = _gaussian_tails(noise.scale)
-        return float(next((z for z in range(max(0, int(noise.scale * NormalDist().inv_cdf(1 - tail)) - 2), len(tails)) if tails[z] <= tail), len(tails)))
+        start = max(0, int(noise.scale * NormalDist().inv_cdf(1 - tail)) - 2)  # the continuous quantile is within one of it
+        return float(next((z for z in range(start, len(tails)) if tails[z] <= tail), len(tails)))
     raise ValueError("a selection has no noise of its own to replay")
 
 
