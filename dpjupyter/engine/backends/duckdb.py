@@ -14,6 +14,7 @@ from dpjupyter.engine.backends.rows import plain_rows
 from dpjupyter.engine.backends.watch import Watch
 from dpjupyter.errors import PolicyError
 
+CLOSING_S = 5.0  # close() waits this long for interrupted statements
 IDLE_CURSORS = 16  # free cursors kept; more are made when more statements run at once
 
 # An analyst's SQL must reach the declared tables and nothing else, even if a rule of the planner were wrong.
@@ -40,8 +41,9 @@ class DuckDBBackend:
         """
         self._root = connection
         self._free: list[duckdb.DuckDBPyConnection] = []
-        self._lock = threading.Lock()
-        self._closed = False
+        self._running = 0
+        self._lock = threading.Condition()
+        self._closed = threading.Event()
 
     @classmethod
     def open(cls, url: str) -> DuckDBBackend:
@@ -82,39 +84,47 @@ class DuckDBBackend:
         if cancelled.is_set():
             raise BackendFailed("cancelled")
         cursor = self._take()
-        watch = Watch(cursor.interrupt, cancelled, timeout_s)
+        watch = Watch(cursor.interrupt, cancelled, self._closed, timeout_s)
         try:
             with watch:
                 rows = _select(cursor, sql)
         except Exception:  # noqa: BLE001 - whatever the driver raises may quote data
-            reason = watch.reason or ("connection" if self._closed else "statement")
+            reason = watch.reason or ("connection" if self._closed.is_set() else "statement")
         else:
-            self._give(cursor)
             return plain_rows(rows)
-        self._give(cursor)
+        finally:
+            self._give(cursor)
         raise BackendFailed(reason)  # outside the handler: the driver's error must not ride along as context
 
     def close(self) -> None:
-        """Interrupt nothing, refuse new statements, close everything that is idle."""
+        """Refuse new statements, interrupt the running ones, close everything."""
         with self._lock:
-            self._closed = True
-            free, self._free = self._free, []
-        for cursor in free:
-            cursor.close()
-        self._root.close()
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            self._lock.wait_for(lambda: not self._running, CLOSING_S)
+            for cursor in self._free:
+                cursor.close()
+            self._free.clear()
+            if not self._running:
+                self._root.close()
 
     def __repr__(self) -> str:
         return "DuckDBBackend(...)"
 
     def _take(self) -> duckdb.DuckDBPyConnection:
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise BackendFailed("connection")
-            return self._free.pop() if self._free else self._root.cursor()
+            cursor = self._free.pop() if self._free else self._root.cursor()
+            self._running += 1
+            return cursor
 
     def _give(self, cursor: duckdb.DuckDBPyConnection) -> None:
         with self._lock:
-            if not self._closed and len(self._free) < IDLE_CURSORS:
+            self._running -= 1
+            self._lock.notify_all()
+            if not self._closed.is_set() and len(self._free) < IDLE_CURSORS:
                 self._free.append(cursor)
                 return
         cursor.close()

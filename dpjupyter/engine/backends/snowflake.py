@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 STEP_S = 0.02  # how often the caller looks at its cancelled event
 GRACE_S = 0.5  # a cancelled caller waits this long for the cancel to be sent; the sending goes on without it
+CLOSING_S = 5.0  # close() waits this long for the logouts
 STATEMENT_LIMIT_S = 86_400
 
 
@@ -100,8 +101,9 @@ class SnowflakeBackend:
         closing = [threading.Thread(target=close, args=(session,), daemon=True) for session in free]
         for thread in closing:
             thread.start()
+        until = time.monotonic() + CLOSING_S
         for thread in closing:
-            thread.join(GRACE_S)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def __repr__(self) -> str:
         return "SnowflakeBackend(...)"

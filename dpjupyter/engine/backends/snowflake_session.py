@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import re
 import threading
@@ -30,6 +31,7 @@ STATES = {
     "BLOCKED": "waiting for the warehouse",
 }
 _SELECT = re.compile(r"[\s(]*(SELECT|WITH)\b", re.IGNORECASE)
+_QUOTED = re.compile(r"'(?:[^'\\]|''|\\.)*'|\"(?:[^\"]|\"\")*\"", re.DOTALL)
 
 
 class Stopped(Exception):
@@ -60,7 +62,7 @@ def login(settings: Settings) -> Session:
     from snowflake.snowpark import Session  # noqa: PLC0415 - 1 s and 145 MB
 
     options: dict[str, Any] = {
-        "network_timeout": 90,  # requests are short: statements are submitted, then asked for
+        "network_timeout": 300,  # also bounds how long submitting may take (the emulator runs a statement in its submission)
         "login_timeout": 60,
         "secondary_roles": "NONE",  # else every role of the user would count
         "client_session_keep_alive": False,
@@ -76,7 +78,11 @@ def login(settings: Settings) -> Session:
             "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
         },
     }
-    return Session.builder.configs(options).create()
+    session = Session.builder.configs(options).create()
+    # Both log out at the interpreter's exit and would wait there for a server that is gone.
+    for holder in (session, session.connection):
+        atexit.unregister(getattr(holder, "_close_at_exit", None))  # type: ignore[arg-type]
+    return session
 
 
 def statement(session: Session, run: Run) -> list[tuple[object, ...]]:
@@ -84,8 +90,8 @@ def statement(session: Session, run: Run) -> list[tuple[object, ...]]:
 
     Raises: Stopped, or whatever the driver raises.
     """
-    # The engine renders SELECTs only; this is the last door, so the first word is looked at once more.
-    if run.stop.is_set() or not _SELECT.match(run.sql):
+    # The engine renders single SELECTs only; this is the last door, so the text is looked at once more.
+    if run.stop.is_set() or not _SELECT.match(run.sql) or ";" in _QUOTED.sub("", run.sql):
         raise Stopped
     job = session.sql(run.sql).collect_nowait(statement_params=dict(run.parameters), log_on_exception=False)
     run.query_id = job.query_id
@@ -148,8 +154,11 @@ def rows(session: Session, sql: str) -> list[dict[str, object]]:
 def close(session: Session) -> None:
     """Log out; a server that does not answer is not waited for."""
     try:
+        # With unfinished statements on its list the driver would ask for each, retry, and leave the session open;
+        # here nobody waits for them any more, and logging out aborts them.
+        getattr(session.connection, "_async_sfqids", {}).clear()
         session.connection.close(retry=False)
-        session.close()
+        session.close()  # forgets the session in Snowpark's own register
     except Exception:  # noqa: BLE001, S110 - there is nobody left to tell
         pass
 

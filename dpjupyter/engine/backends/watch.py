@@ -12,19 +12,20 @@ STEP_S = 0.02  # how often the cancelled event is looked at; an Event cannot be 
 
 
 class Watch:
-    """While the block runs, calls ``stop`` once the event is set or the time is up.
+    """While the block runs, calls ``stop`` once ``cancelled`` or ``closed`` is set or the time is up.
 
     ``stop`` is called again and again until the block ends (a driver may ignore an interrupt that arrives before
     the statement has started), and never after the block has ended: the connection may then serve someone else.
     """
 
-    def __init__(self, stop: Callable[[], None], cancelled: threading.Event, timeout_s: float) -> None:
+    def __init__(self, stop: Callable[[], None], cancelled: threading.Event, closed: threading.Event, timeout_s: float) -> None:
         self._stop = stop
+        self._closed = closed
         self._cancelled = cancelled
         self._deadline = time.monotonic() + timeout_s
         self._lock = threading.Lock()
         self._ended = False
-        self.reason: str | None = None  # why it was stopped: "cancelled" or "timeout"
+        self.reason: str | None = None  # why it was stopped: "cancelled", "connection" or "timeout"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._run, name="dpjupyter-watch", daemon=True).start()
@@ -43,6 +44,8 @@ class Watch:
                     return
                 if cancelled:
                     self.reason = "cancelled"
+                elif self._closed.is_set():
+                    self.reason = "connection"
                 elif left <= 0:
                     self.reason = "timeout"
                 else:
