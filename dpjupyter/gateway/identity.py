@@ -84,11 +84,6 @@ class TokenIdentity(IdentityProvider):
         """No login page: tokens only."""
         return []
 
-    @property
-    def auth_enabled(self) -> bool:
-        """Always: there is no anonymous user."""
-        return True
-
     async def _from_hub(self, token: str) -> Caller | None:
         if not self.hub_api_url:
             return None
@@ -114,6 +109,7 @@ class RoleAuthorizer(Authorizer):
 
     def is_authorized(self, handler: RequestHandler, user: User, action: str, resource: str) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Whether ``user`` may do ``action`` (read or write) on one of our resources."""
+        del handler
         if not isinstance(user, Caller):
             return False
         match action:
