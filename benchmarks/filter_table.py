@@ -1,6 +1,6 @@
 """How many equal queries one budget row admits, beside closed-form compositions. Prints the table of docs/accounting.md.
 
-    python benchmarks/filter_table.py
+python benchmarks/filter_table.py
 """
 
 from __future__ import annotations
