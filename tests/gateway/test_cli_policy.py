@@ -42,7 +42,12 @@ def test_check_of_a_skeleton_names_every_undecided_unit(warehouse: Path, tmp_pat
 
 def test_check_explains_every_missing_bound(policies: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = policies / "clinic.toml"
-    text = path.read_text().replace(", bounds = [0, 120]", "").replace(', bounds = ["2024-01-01", "2024-12-31"]', "").replace(', domain = ["Basel", "Bern", "Genf"]', "")
+    text = (
+        path.read_text()
+        .replace(", bounds = [0, 120]", "")
+        .replace(', bounds = ["2024-01-01", "2024-12-31"]', "")
+        .replace(', domain = ["Basel", "Bern", "Genf"]', "")
+    )
     path.write_text(text.replace("key_delta = 1e-8\n", ""))
     assert main(["policy", "check", str(policies), "--json"]) == 0
     notes = {note["where"]: note for note in json.loads(capsys.readouterr().out)["notes"]}
@@ -56,7 +61,11 @@ def test_check_explains_every_missing_bound(policies: Path, capsys: pytest.Captu
 
 def test_check_compares_with_the_warehouse(policies: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = policies / "clinic.toml"
-    path.write_text(path.read_text().replace('age = { type = "INTEGER"', 'years = { type = "INTEGER"').replace('income = { type = "DOUBLE"', 'income = { type = "INTEGER"'))
+    path.write_text(
+        path.read_text()
+        .replace('age = { type = "INTEGER"', 'years = { type = "INTEGER"')
+        .replace('income = { type = "DOUBLE"', 'income = { type = "INTEGER"')
+    )
     assert main(["policy", "check", str(path), "--warehouse"]) == 1
     shown = capsys.readouterr().out
     assert "tables.people.columns.years: people has no such column" in shown
