@@ -166,8 +166,7 @@ class _Release:
         how = self.quote.noise[selection.name]
         if how.mechanism != "exponential":
             raise ValueError("a selection needs the exponential mechanism")
-        inset = max(1, round(how.scale * math.log(selection.bins + 1)))
-        chosen = (self.source.select(scores(selection, exact.bins.get(group, {}), inset), how.scale) for group in groups)
+        chosen = (self.source.select(scores(selection, exact.bins.get(group, {})), how.scale) for group in groups)
         return [_bin_value(selection, index) for index in chosen]
 
 
@@ -256,19 +255,20 @@ def _in_order(group: Group) -> tuple[tuple[int, Any], ...]:
 
 
 # ---------------------------------------------------------------- quantiles
-def scores(selection: Selection, bins: Mapping[int, int], inset: int = 1) -> list[int]:
-    """How well each bin fits the quantile num/den: minus den times the rows by which it misses.
+def scores(selection: Selection, bins: Mapping[int, int]) -> list[int]:
+    """How well each bin fits the quantile num/den: minus den times the (weighted) rows by which it misses.
 
-    Bin j holds the ranks F(j)..F(j+1), F(j) = rows below it; its score is -max(0, den*F(j) - t, t - den*F(j+1)) with t = num*N.
-    One unit of m rows moves den*F(j) - num*N by at most m*max(num, den-num), and a maximum moves no more than its largest part.
+    Bin j holds the ranks F(j)..F(j+1), F(j) = rows below it; its score is -max(0, den*F(j) - t, t - den*F(j+1)) with t = num*N:
+    that of its better edge, or 0 where the quantile lies inside it. MIN and MAX ask for a whole row on the near side as well
+    (F(j+1) >= 1, F(j) <= N-1), or every empty bin beyond the data would fit as well as the last one that is not.
 
-    MIN and MAX (num = 0, num = den) aim ``inset`` (score units, public) inside the data, at most at the median: the many empty
-    bins beyond the last row would win together otherwise. Both ways of aiming have the same sensitivity, and so has the nearer one.
+    One unit of m rows moves den*F(j) - num*N by at most m*max(num, den-num), a constant nothing, and a maximum moves no more
+    than its largest part.
     """
     num, den = selection.numerator, selection.denominator
     rows = sum(bins.values())
-    inset = min(inset, den * rows // 2)
-    target = min(max(num * rows, inset), den * rows - inset) if num in (0, den) else num * rows
+    at_most = num * rows - (den * selection.weight if num == den else 0)
+    at_least = num * rows + (den * selection.weight if num == 0 else 0)
     # Python integers where 64 bits could overflow: scores are sums over all rows, times the row weight.
     kind = np.int64 if den * rows < _MOST else np.object_
     counts: Any = np.zeros(selection.bins, dtype=kind)
@@ -276,7 +276,7 @@ def scores(selection: Selection, bins: Mapping[int, int], inset: int = 1) -> lis
         counts[index] = count
     above = den * np.cumsum(counts)
     below = above - den * counts
-    miss = np.minimum(np.maximum(np.maximum(below - target, target - above), 0), _MOST)
+    miss = np.minimum(np.maximum(np.maximum(below - at_most, at_least - above), 0), _MOST)
     return [-int(v) for v in miss.tolist()]
 
 

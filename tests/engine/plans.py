@@ -62,7 +62,8 @@ class ZeroNoise:
 
     def select(self, scores: list[int], scale: float) -> int:
         self.asked.append(("select", scale, len(scores)))
-        best = [n for n, score in enumerate(scores) if score == max(scores)]
+        highest = max(scores)
+        best = [n for n, score in enumerate(scores) if score == highest]
         return best[len(best) // 2]
 
 
