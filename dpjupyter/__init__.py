@@ -12,3 +12,10 @@ def load_ipython_extension(ipython: Any) -> None:
     from dpjupyter.magics import register  # noqa: PLC0415 - imported only when asked for
 
     register(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take ``%dpsql`` and ``%%dpsql`` away again."""
+    from dpjupyter.magics import unregister  # noqa: PLC0415 - imported only when asked for
+
+    unregister(ipython)

@@ -32,7 +32,7 @@ def explained(reply: wire.QueryReply, sql: str, notes: tuple[str, ...]) -> Expla
     if info.balance:
         parts.append(f"Balance  {formats.balances(info.balance)}")
     if info.receipt:
-        parts.append("Receipt  " + ", ".join(f"{key} {_flat(value)}" for key, value in info.receipt.items() if value not in (None, [], "")))
+        parts.append("Receipt  " + "; ".join(f"{key} {_flat(value)}" for key, value in info.receipt.items() if value not in (None, [], "")))
     parts += [f"Note: {note}" for note in notes]
     return Explanation("\n".join(parts))
 
@@ -69,8 +69,8 @@ def charged_epsilon(info: wire.DpInfo) -> float:
 
 def price_lines(privacy: wire.Privacy) -> list[str]:
     """The price answer by answer, then budget row by budget row."""
-    answers = [f"  {answer.label}: {price(answer.epsilon, answer.delta)}, {answer.mechanism}" for answer in privacy.answers]
-    return answers + [f"  {table_line(table)}" for table in privacy.tables]
+    lines = [f"{answer.label}: {price(answer.epsilon, answer.delta)}, {formats.mechanism(answer.mechanism)}" for answer in privacy.answers]
+    return [f"  {line}" for line in (*lines, *(table_line(table) for table in privacy.tables))]
 
 
 def table_line(table: wire.TablePrice) -> str:
@@ -92,7 +92,7 @@ def column_lines(names: tuple[str, ...], utility: list[wire.ColumnUtility], kind
         if column is None or not (column.mechanism or column.derived):
             lines.append(f"{name}: {'exact' if kind == 'public' else 'key'}")
             continue
-        parts = [column.mechanism, f"scale {column.scale:.6g}" if column.scale is not None else ""]
+        parts = [formats.mechanism(column.mechanism), f"scale {column.scale:.6g}" if column.scale is not None else ""]
         parts.append(f"ε {formats.epsilon(column.epsilon)}" if column.epsilon is not None else "")
         parts.append("computed from released values" if column.derived else "")
         if SHOWN_LEVEL in column.half_width:
@@ -107,4 +107,4 @@ def price(epsilon: float, delta: float) -> str:
 
 
 def _flat(value: Any) -> str:
-    return ", ".join(str(one) for one in value) if isinstance(value, list | tuple) else str(value)  # pyright: ignore[reportUnknownVariableType]
+    return ", ".join(formats.row_name(str(one)) for one in value) if isinstance(value, list | tuple) else str(value)  # pyright: ignore[reportUnknownVariableType]

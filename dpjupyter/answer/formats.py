@@ -12,6 +12,7 @@ from dpjupyter.wire import Value
 
 Interval = tuple[float, float]
 WHOLE_DATABASE = "*"
+QUOTA = "analyst:"  # begins the names of the asking analyst's own rows in balances and receipts
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the warehouse's timestamps have no zone
 _FLOAT_DIGITS = 15  # digits a double can be trusted with
@@ -89,13 +90,23 @@ def plus_minus(half_width: float) -> str:
 
 def row_name(table: str) -> str:
     """A budget row's name in words."""
-    return "whole database" if table == WHOLE_DATABASE else table
+    quota = table.startswith(QUOTA)
+    table = table.removeprefix(QUOTA)
+    name = "whole database" if table == WHOLE_DATABASE else table
+    return f"your quota on {name}" if quota else name
 
 
 def balances(balance: Mapping[str, float]) -> str:
-    """What is left, row by row."""
-    ordered = sorted(balance.items(), key=lambda row: row[0] == WHOLE_DATABASE)
-    return ", ".join(f"{row_name(table)} ε {epsilon(left)}" for table, left in ordered)
+    """What is left: every shared row, and the tightest of the analyst's quotas."""
+    shared = sorted((row for row in balance.items() if not row[0].startswith(QUOTA)), key=lambda row: row[0] == WHOLE_DATABASE)
+    quotas = [left for table, left in balance.items() if table.startswith(QUOTA)]
+    parts = [f"{row_name(table)} ε {epsilon(left)}" for table, left in shared]
+    return ", ".join([*parts, *([f"your quota ε {epsilon(min(quotas))}"] if quotas else [])])
+
+
+def mechanism(name: str) -> str:
+    """A mechanism in words."""
+    return name.replace("_", " ").replace("laplace", "Laplace").replace("gaussian", "Gaussian")
 
 
 def moment(value: float, kind: str) -> str:

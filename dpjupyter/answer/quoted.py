@@ -94,4 +94,4 @@ def _expected(column: wire.ColumnUtility, confidence: float) -> str:
 def _how(column: wire.ColumnUtility) -> str:
     if column.derived:
         return "computed from released values"
-    return column.mechanism or "key"
+    return formats.mechanism(column.mechanism) or "key"

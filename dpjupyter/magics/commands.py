@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HISTORY_ROWS = 50
 LONGEST_SQL = 100  # characters of a question in a list
+SECONDS = len("2030-01-01 00:00:00")
 LONGEST_DOMAIN = 8  # values shown of a domain
 SQL_WORDS = ("SELECT", "WITH", "FROM", "VALUES", "(")
 
@@ -114,8 +115,9 @@ def _describe(session: Session, rest: str, _: Mapping[str, Any]) -> Listing:
         one = database.unit_entity
         belongs = f"each row is one {one}" if table.unit == "row" else f"a row belongs to one {one}, by {table.unit}"
         notes.append(f"Private: {belongs}.")
-        limits = f"{table.max_rows} rows in a group (--max-rows) and {table.max_groups} groups (--max-groups)"
-        notes.append(f"Of each {one}, at most {limits} are counted.")
+        if table.unit != "row":
+            limits = f"max_rows = {table.max_rows} rows in each of at most max_groups = {table.max_groups} groups"
+            notes.append(f"Of each {one} are counted: at most {limits} (--max-rows, --max-groups).")
         hidden = f"; groups of fewer than {table.min_units} stay hidden" if table.min_units > 1 else ""
         notes.append(f"Groups by values that are not declared: {'possible' + hidden if table.open_keys else 'refused'}.")
     else:
@@ -148,7 +150,7 @@ def _history(session: Session, rest: str, _: Mapping[str, Any]) -> Listing:
     me = session.me
     try:
         rows = client.audit(limit=HISTORY_ROWS, analyst=me.name if me and me.role == "owner" else None).rows
-        shown = [[row.time, row.verdict, f"{row.epsilon:.6g}" if row.epsilon else "", _brief(row.sql)] for row in rows]
+        shown = [[row.time[:SECONDS], row.verdict, f"{row.epsilon:.6g}" if row.epsilon else "", _brief(row.sql)] for row in rows]
     except (Forbidden, NotFound, BudgetMissing):
         # A gateway may keep its log to owners: then what this notebook itself asked.
         shown = [

@@ -37,7 +37,12 @@ class Completion:
     def __init__(self, session: Session) -> None:
         """Remember the session; its catalogue is read at each key press."""
         self._session = session
-        self.matcher: Callable[[CompletionContext], Any] = context_matcher(identifier="dpjupyter")(self._match)
+
+        def matcher(context: CompletionContext) -> Any:
+            return self._match(context)
+
+        # IPython marks the function it is given, which a bound method does not allow.
+        self.matcher: Callable[[CompletionContext], Any] = context_matcher(identifier="dpjupyter")(matcher)
 
     def offered(self, text: str, cursor_line: int, line_until_cursor: str) -> tuple[str, list[Match]]:
         """The token being typed and what could stand in its place.

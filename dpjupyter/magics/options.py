@@ -133,7 +133,7 @@ def _name(text: str) -> str:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("--epsilon", "E", "privacy budget of each answer (each aggregate); the policy's default is usually 0.9", number),
+    Option("--epsilon", "E", "privacy budget of each answer (each aggregate); else the policy's default", number),
     Option("--delta", "D", "failure probability of each answer, Gauss only", number),
     Option("--mechanism", "M", "laplace or gauss", _mechanism),
     Option("--answers", "C=E,...", "own epsilon for single columns: n=0.2,fare=1.0", _by_column),
