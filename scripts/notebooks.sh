@@ -12,4 +12,4 @@ home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
 export HOME="$home" IPYTHONDIR="$home/ipython" JUPYTER_CONFIG_DIR="$home/jupyter" JUPYTER_DATA_DIR="$home/data" MPLBACKEND=agg
 unset "${!DPJUPYTER_@}"
-.venv/bin/python -m pytest --nbval --nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout 120 --timeout 600 -p no:xdist "${notebooks[@]}"
+.venv/bin/python -m pytest --nbval --nbval-cell-timeout 120 --timeout 600 -p no:xdist "${notebooks[@]}"
