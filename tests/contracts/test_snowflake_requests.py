@@ -363,3 +363,30 @@ def test_server_killed_in_mid_query(tmp_path: Path) -> None:
         emulator.run()
         assert backend.fetch("SELECT 2 AS a", tag="t", timeout_s=30, cancelled=threading.Event()) == [(2,)]
         backend.close()
+
+
+# ---------------------------------------------------------------- the catalogue
+def test_describe_reads_the_catalogue_alone(emulator: Emulator, recorder: Recorder, tmp_path: Path) -> None:
+    from dpjupyter.engine.backends.describe import describe
+
+    emulator.run(
+        "CREATE OR REPLACE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR NOT NULL, paid NUMBER(10,2))",
+        'CREATE OR REPLACE TABLE "Odd Name" ("a b" DATE)',
+        "INSERT INTO people VALUES (4711, 'patient', 1.5)",
+    )
+    tables = {table.name: table for table in describe(emulator.url(tmp_path, port=recorder.port))}
+    assert tables["people"].columns == (("id", "NUMBER(38,0)", False), ("name", "VARCHAR", False), ("paid", "NUMBER(10,2)", True))
+    assert tables["people"].primary_key == ("id",)
+    assert tables["Odd Name"].columns == (("a b", "DATE", True),)
+    statements = [sql.upper() for sql in recorder.statements()]
+    assert all("INFORMATION_SCHEMA" in sql or sql.startswith("SHOW ") or "CURRENT_SCHEMA" in sql or "CANCEL" in sql for sql in statements), statements
+
+
+def test_describe_says_nothing_of_a_refused_login(emulator: Emulator, recorder: Recorder, tmp_path: Path) -> None:
+    from dpjupyter.engine.backends.describe import describe
+
+    recorder.script = lambda r: refusal(390100, f"Incorrect password {PASSWORD}") if "login" in r.path else None
+    with pytest.raises(PolicyError) as caught:
+        describe(emulator.url(tmp_path, port=recorder.port))
+    assert PASSWORD not in f"{caught.value!r}{caught.value.hint}"
+    assert caught.value.__context__ is None

@@ -1,4 +1,7 @@
-"""Warehouses. Add one by writing a class that keeps this Protocol's promises and naming it in ``open_backend``."""
+"""Warehouses. Add one by writing a class that keeps this Protocol's promises and naming it in ``open_backend``.
+
+``describe`` reads what a warehouse declares about its tables; ``skeleton`` makes a policy file of it.
+"""
 
 from __future__ import annotations
 
@@ -72,20 +75,3 @@ def open_backend(url: str) -> Backend:
 
         return SnowflakeBackend.open(url)
     raise PolicyError(f"backend {kind!r} is not known; use duckdb:///file or snowflake://connection")
-
-
-def describe(url: str) -> list[TableDescription]:
-    """Tables, columns, keys and comments of a warehouse, from its catalogue and never from its data.
-
-    Raises: PolicyError: the URL names no known backend, or its catalogue cannot be read.
-    """
-    from dpjupyter.engine.backends.describe import describe  # noqa: PLC0415 - used by `policy init` alone
-
-    return describe(url)
-
-
-def skeleton(tables: list[TableDescription], prefix: str, name: str, url: str) -> str:
-    """Text of a policy file for these tables, with what the owner must fill in marked."""
-    from dpjupyter.engine.backends.skeleton import skeleton  # noqa: PLC0415 - used by `policy init` alone
-
-    return skeleton(tables, prefix=prefix, name=name, url=url)
