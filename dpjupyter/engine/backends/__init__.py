@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from dpjupyter.engine.backends.describe import TableDescription
+from typing import Protocol
 
 
 class Backend(Protocol):
