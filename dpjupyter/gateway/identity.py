@@ -72,7 +72,7 @@ class TokenIdentity(IdentityProvider):
         caller = await asyncio.get_running_loop().run_in_executor(None, lookup, match[1])
         caller = caller or await self._from_hub(match[1])
         if caller is None:
-            raise Unauthorized("the token is not known to this gateway", hint="Ask the owner for one: `dpjupyter token create`.")
+            raise Unauthorized("the token is unknown, expired or revoked", hint="Ask the owner for a new one: `dpjupyter token create`.")
         handler._token_authenticated = True  # type: ignore[attr-defined] # noqa: SLF001 - Jupyter Server's own marker: no XSRF check needed
         return caller
 
