@@ -95,7 +95,7 @@ def answer(
         with clock("debit"):
             receipt = ledger.debit(charge) if private else None
 
-    with _failing_alike(ledger, asked, paid=private):
+    try:
         with clock("run"):
             exact = _run(priced.plan, backend, question, cancelled)
         with clock("noise"):
@@ -108,7 +108,15 @@ def answer(
                 ledger.file(charge, to_json(result, receipt))
             else:
                 ledger.record(asked, "answered", "public tables only")  # exact, free, and written down like every other request
-    return Outcome(result, receipt, cached=False, quote=priced, timings_ms=clock.ms)
+        return Outcome(result, receipt, cached=False, quote=priced, timings_ms=clock.ms)
+    except Exception as error:  # noqa: BLE001 - no error may say anything about the data
+        reason = _reason(error)
+    except BaseException:
+        _failed(ledger, asked, "interrupted", paid=private)
+        raise
+    _failed(ledger, asked, reason, paid=private)
+    # Outside the handler: the error, and the rows its frames hold, must not ride along as context.
+    raise QueryFailed(question.request_id)
 
 
 def _asked(question: Question, policy: Policy) -> Asked:
@@ -163,23 +171,6 @@ def _recorded(ledger: Ledger, asked: Asked) -> Generator[None]:
         except LedgerUnavailable:
             _log.warning("request %s refused (%s) but not recorded", asked.request_id, refusal.kind)
         raise
-
-
-@contextmanager
-def _failing_alike(ledger: Ledger, asked: Asked, *, paid: bool) -> Generator[None]:
-    """From the warehouse on: whatever goes wrong, a charge stays, it is filed as failed, and one constant message is told."""
-    reason = ""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - no error may say anything about the data
-        reason = _reason(error)
-    except BaseException:
-        _failed(ledger, asked, "interrupted", paid=paid)
-        raise
-    if reason:
-        _failed(ledger, asked, reason, paid=paid)
-        # Outside the handler: the error, and the rows its frames hold, must not ride along as context.
-        raise QueryFailed(asked.request_id)
 
 
 def _failed(ledger: Ledger, asked: Asked, reason: str, *, paid: bool) -> None:

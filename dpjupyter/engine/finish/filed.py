@@ -52,6 +52,7 @@ def from_json(text: str) -> tuple[Answer, Receipt | None]:
         unmetered=tuple(paid["unmetered"]),
         time=paid["time"],
         balances=paid["balances"],
+        before=paid["before"],
     )
     return answer, receipt
 
