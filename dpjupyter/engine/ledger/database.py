@@ -123,6 +123,9 @@ def connect(url: str, *, password: str | None = None, pool_size: int = 16, **con
     if parsed.get_backend_name() in ("mysql", "mariadb") and parsed.get_driver_name() == "pymysql":
         if not parsed.database:
             raise PolicyError("The ledger's URL names no database; use mysql+pymysql://user@host/database.")
+        if parsed.password:
+            # The driver would encode a text as Latin-1.
+            connect_args = {"password": str(parsed.password).encode(), **connect_args}
         engine = _mysql(parsed, pool_size, connect_args)
         _create_database(parsed, engine, connect_args)
         return Database(engine)
