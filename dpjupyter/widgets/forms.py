@@ -44,12 +44,12 @@ class BudgetForm(ipywidgets.VBox):
 
     def update(self, rows: Sequence[wire.BudgetRow]) -> None:
         """Offer these rows, keeping the choice."""
-        chosen = self.row.label
+        before = self.row.label
         self._rows = gauges.ordered(rows)
         self.row.options = [(f"{row.db_name}: {gauges.name(row)}", index) for index, row in enumerate(self._rows)]
         labels = [label for label, _ in self.row.options]
-        if chosen in labels:
-            self.row.value = labels.index(chosen)
+        if labels:
+            self.row.value = labels.index(before) if before in labels else 0
         self._fill()
 
     def _fill(self) -> None:
