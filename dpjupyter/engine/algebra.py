@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 
@@ -92,3 +92,44 @@ def walk(rel: Rel) -> Iterator[Rel]:
         yield from walk(sub.args["rel"])
     for inner in inputs(rel):
         yield from walk(inner)
+
+
+def signature(node: exp.Expression, name: Callable[[str], str] = str, subquery: Callable[[BoundSubquery], str] | None = None) -> str:
+    """A text that is equal for equal expressions, cheaper than SQL. ``name`` renames column ids on the way."""
+    if isinstance(node, exp.Column) and not node.table:
+        return f"#{name(node.name)}"
+    if isinstance(node, BoundSubquery):
+        inside = subquery(node) if subquery is not None else str(id(node.args["rel"]))
+        return f"SUBQUERY({node.args['kind']}:{signature(node.this, name, subquery) if node.this is not None else ''}:{inside})"
+    if isinstance(node, exp.Literal):
+        return repr(node.this) if node.is_string else node.this
+    parts: list[str] = []
+    for key, value in sorted(node.args.items()):
+        if value is None or value is False or value == []:
+            continue
+        if isinstance(value, exp.Expression):
+            shown = signature(value, name, subquery)
+        elif isinstance(value, list):
+            shown = "[" + ",".join(signature(v, name, subquery) if isinstance(v, exp.Expression) else repr(v) for v in value) + "]"
+        else:
+            shown = repr(value)
+        parts.append(f"{key}={shown}")
+    return f"{type(node).__name__}({';'.join(parts)})"
+
+
+def rebuilt(node: exp.Expression, swap: Callable[[exp.Expression], exp.Expression | None]) -> exp.Expression:
+    """A copy of ``node`` in which every node for which ``swap`` returns another stands replaced, in one pass."""
+    other = swap(node)
+    if other is not None:
+        return other
+    copy = type(node)()
+    if node.meta:
+        copy.meta.update(node.meta)
+    for key, value in node.args.items():
+        if isinstance(value, exp.Expression):
+            copy.set(key, rebuilt(value, swap))
+        elif isinstance(value, list):
+            copy.set(key, [rebuilt(v, swap) if isinstance(v, exp.Expression) else v for v in value])
+        else:
+            copy.set(key, value)
+    return copy

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from dpjupyter.engine.algebra import rebuilt
 from dpjupyter.engine.model import (
     Aggregate,
     BoundSubquery,
@@ -51,14 +52,14 @@ def column(id_: str) -> exp.Column:
 
 def substitute(expr: exp.Expression, columns: Mapping[str, exp.Expression]) -> exp.Expression:
     """``expr`` with column ids replaced; the argument is not changed."""
+    return rebuilt(expr, lambda node: _replacement(node, columns))
 
-    def swap(node: exp.Expression) -> exp.Expression:
-        if isinstance(node, exp.Column) and not node.table and node.name in columns:
-            found = columns[node.name].copy()
-            return exp.paren(found) if isinstance(found, (exp.Binary, exp.Unary, exp.Between, exp.In)) and node.parent else found
-        return node
 
-    return expr.copy().transform(swap, copy=False)
+def _replacement(node: exp.Expression, columns: Mapping[str, exp.Expression]) -> exp.Expression | None:
+    if not isinstance(node, exp.Column) or node.table or node.name not in columns:
+        return None
+    found = columns[node.name].copy()
+    return exp.Paren(this=found) if isinstance(found, (exp.Binary, exp.Unary, exp.Between, exp.In)) and node.parent is not None else found
 
 
 @dataclass(slots=True)
@@ -82,7 +83,8 @@ class _Block:
 
     def select(self) -> exp.Select:
         """The finished SELECT."""
-        query = exp.Select(expressions=[exp.alias_(expr, id_) for id_, expr in self.columns.items()])
+        shown = self.columns or {"one": exp.Literal.number(1)}  # rows may matter where no column does: COUNT(*)
+        query = exp.Select(expressions=[exp.alias_(expr, id_) for id_, expr in shown.items()])
         if self.source is not None:
             query.set("from_", exp.From(this=self.source))
         if self.joins:
@@ -144,22 +146,20 @@ class _Renderer:
         return block if block.open else self._closed(block)
 
     def _expr(self, expr: exp.Expression, block: _Block) -> exp.Expression:
-        expr = substitute(expr, block.columns)
-        for node in list(expr.find_all(BoundSubquery)):
-            replaced = self._subquery(node)
-            if node is expr:
-                expr = replaced
-            else:
-                node.replace(replaced)
-        return expr
+        def swap(node: exp.Expression) -> exp.Expression | None:
+            if isinstance(node, BoundSubquery):
+                return self._subquery(node, block)
+            return _replacement(node, block.columns)
 
-    def _subquery(self, node: BoundSubquery) -> exp.Expression:
+        return rebuilt(expr, swap)
+
+    def _subquery(self, node: BoundSubquery, block: _Block) -> exp.Expression:
         query = self.query(node.args["rel"])
         match node.args["kind"]:
             case "exists":
                 return exp.Exists(this=query)
             case "in":
-                return exp.In(this=node.this.copy(), query=exp.Subquery(this=query))
+                return exp.In(this=self._expr(node.this, block), query=exp.Subquery(this=query))
             case _:
                 return exp.Subquery(this=query)
 

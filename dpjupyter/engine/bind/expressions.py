@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from dpjupyter.engine.algebra import signature
 from dpjupyter.engine.bind.calls import call_of, is_aggregate
 from dpjupyter.engine.bind.scope import Scope, suggest
 from dpjupyter.engine.model import BoundSubquery, Call
@@ -246,13 +247,4 @@ def _own_nodes(child: exp.Expression, whole: exp.Expression) -> list[exp.Express
 
 def text_of(node: exp.Expression) -> str:
     """Canonical text of a bound expression: equal texts mean equal expressions."""
-
-    def swap(inner: exp.Expression) -> exp.Expression:
-        if isinstance(inner, BoundSubquery):
-            arguments = [exp.Literal.number(id(inner.args["rel"]))] + ([inner.this] if inner.this is not None else [])
-            return exp.Anonymous(this=f"SUBQUERY_{inner.args['kind']}", expressions=arguments)
-        return inner
-
-    if node.find(BoundSubquery) is not None:
-        node = node.copy().transform(swap, copy=False)
-    return node.sql("duckdb", comments=False)
+    return signature(node)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import columns_of
+from dpjupyter.engine.algebra import columns_of, signature
 from dpjupyter.engine.model import (
     Aggregate,
-    BoundSubquery,
     Call,
     Constants,
     Filter,
@@ -33,16 +32,7 @@ class Numbering:
 
     def text(self, expr: exp.Expression) -> str:
         """Canonical text of an expression."""
-
-        def swap(node: exp.Expression) -> exp.Expression:
-            if isinstance(node, exp.Column):
-                return exp.column(self.name(node.name))
-            if isinstance(node, BoundSubquery):
-                inside = self.rel(node.args["rel"])
-                return exp.Anonymous(this=f"SUBQUERY_{node.args['kind']}", expressions=[exp.Literal.string(inside), *([node.this] if node.this is not None else [])])
-            return node
-
-        return expr.copy().transform(swap, copy=False).sql("duckdb", comments=False)
+        return signature(expr, self.name, lambda node: self.rel(node.args["rel"]))
 
     def call(self, call: Call) -> str:
         """Canonical text of an aggregate call."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from dpjupyter.engine.algebra import signature
 from dpjupyter.engine.model import Aggregate, Call, Filter, Project, Rel, Selection, Window
 from dpjupyter.engine.plan.fixed_point import bigint, clamp, double, is_missing, number, row_integer
 from dpjupyter.engine.plan.statistics import Sum
@@ -131,7 +132,7 @@ def _per_unit_sums(grouping: Grouping, statistics: Mapping[str, Sum]) -> Rel:
     by_text: dict[str, str] = {}
 
     def partial(call: Call) -> exp.Column:
-        text = f"{call.function}:{'|'.join(a.sql('duckdb') for a in call.arguments)}"
+        text = f"{call.function}:{'|'.join(signature(a) for a in call.arguments)}"
         if text not in by_text:
             by_text[text] = fresh()
             partials[by_text[text]] = call
