@@ -14,14 +14,13 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from dpjupyter import connections, wire
 from dpjupyter.demo import leash
-from dpjupyter.demo.build import build_all
 
 ANALYST, OWNER = "ada", "grace"
-PEOPLE = {ANALYST: "analyst", OWNER: "owner"}
+PEOPLE: dict[str, Literal["analyst", "owner"]] = {ANALYST: "analyst", OWNER: "owner"}
 DATABASES = ("titanic", "shop")
 FOLDER = "DPJUPYTER_DEMO"  # environment variable: the folder of a demo that runs already
 CONNECTIONS = "DPJUPYTER_CONNECTIONS"
@@ -79,11 +78,13 @@ def launch(folder: Path) -> Demo:
 
     Raises: RuntimeError: the gateway did not come up; with the end of its log.
     """
+    from dpjupyter.demo.build import build_all  # noqa: PLC0415 - DuckDB: not for a notebook that finds a running demo
+
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     build_all(folder)
     ledger = f"sqlite:///{folder / 'ledger.sqlite'}"
-    tokens = {name: _command("token", "create", name, "--role", role, "--days", "30", "--ledger", ledger) for name, role in PEOPLE.items()}
+    tokens = make_tokens(ledger)
     port = free_port()
     command = [sys.executable, "-m", "dpjupyter.cli", "gateway"]
     command += ["--policies", str(folder / "policies"), "--ledger", ledger, "--ip", "127.0.0.1", "--port", str(port)]
@@ -109,11 +110,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _command(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dpjupyter.cli", *arguments], capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode != 0:
-        raise RuntimeError(f"dpjupyter {arguments[0]} {arguments[1]} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
+def make_tokens(url: str) -> dict[str, str]:
+    """A fresh token for each of the demo's people; their budgets go by the name, so they stay as they were."""
+    from dpjupyter.engine.ledger.store import open_ledger  # noqa: PLC0415 - SQLAlchemy, as above
+
+    ledger = open_ledger(url)
+    try:
+        return {name: ledger.create_token(name, role, days=30)[0] for name, role in PEOPLE.items()}
+    finally:
+        ledger.close()
 
 
 def _wait(demo: Demo, log: Path) -> None:

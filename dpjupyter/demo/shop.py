@@ -79,7 +79,7 @@ def _customer(random: Random, number: int) -> tuple[int, str, str, int | None, d
     city = _pick(random, CITIES, [1 / (rank * rank) for rank in range(1, len(CITIES) + 1)])
     birth_year = None if segment == "business" else 1935 + _whole(random, 0, 35) + _whole(random, 0, 35)
     signed_up = FIRST_SIGNUP + timedelta(days=_whole(random, 0, SIGNUP_DAYS))
-    return (1000 + number * 7, segment, city, birth_year, signed_up, random.random() < 0.4)  # noqa: PLR2004 - share of readers
+    return (1000 + number * 7, segment, city, birth_year, signed_up, random.random() < 0.4)
 
 
 def _orders_of(random: Random, *, business: bool) -> int:
@@ -96,7 +96,7 @@ def _order(random: Random, shop: Shop, customer_id: int) -> None:
     ordered_at = FIRST_ORDER + timedelta(days=day, minutes=_whole(random, 0, 24 * 60 - 1))
     status = _pick(random, ("cancelled", "delivered", "returned", "shipped"), (5, 80, 9, 6))
     channel = _pick(random, ("app", "phone", "web"), (45, 8, 47))
-    shipping = Decimal(0) if random.random() < 0.3 else Decimal(_whole(random, 390, 1490)) / 100  # noqa: PLR2004 - share of free shipping
+    shipping = Decimal(0) if random.random() < 0.3 else Decimal(_whole(random, 390, 1490)) / 100
     buyer = None if random.random() < GUESTS else customer_id
     shop.orders.append((order_id, buyer, ordered_at, status, channel, shipping.quantize(CENT)))
     lines = min(MOST_LINES, int((1 - random.random()) ** -0.7))

@@ -6,9 +6,9 @@ import os
 import stat
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dpjupyter import connections, wire
@@ -17,6 +17,7 @@ from dpjupyter.demo.gateway import Demo, launch
 from dpjupyter.demo.run import FIRST, copy_notebooks
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(300)  # several processes start, on a machine that may be busy
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,7 @@ def test_it_serves_both_databases_to_an_analyst_and_an_owner(demo: Demo) -> None
 def test_it_listens_on_loopback_only_and_the_tokens_are_ours_alone(demo: Demo) -> None:
     assert demo.url.startswith("http://127.0.0.1:")
     assert stat.S_IMODE(demo.connections_file.stat().st_mode) == 0o600
-    with urllib.request.urlopen(demo.url + wire.HEALTH, timeout=10) as reply:
-        assert reply.status == 200
+    assert httpx.get(demo.url + wire.HEALTH).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_it_answers(demo: Demo, database: str, sql: str) -> None:
 def test_starting_it_in_a_notebook_is_one_line_and_ends_with_the_notebook(tmp_path: Path) -> None:
     script = "from dpjupyter.demo import start; d = start(); e = start(); print(d.url, d.leash.pid, e.url == d.url, e.leash)"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DPJUPYTER_")} | {"TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=280)
     url, pid, same, second = done.stdout.split()
     assert (same, second) == ("True", "None")  # found, not started again
-    with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(url + wire.HEALTH, timeout=5)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url + wire.HEALTH)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
@@ -76,7 +76,7 @@ def test_starting_it_in_a_notebook_is_one_line_and_ends_with_the_notebook(tmp_pa
 def test_check_asks_one_question_through_gateway_and_kernel(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DPJUPYTER_")} | {"HOME": str(tmp_path / "home")}
     command = [sys.executable, "-m", "dpjupyter.demo", "--check", "--folder", str(tmp_path / "demo")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=110)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The demo works" in done.stdout
     assert "±" in done.stdout
