@@ -26,8 +26,16 @@ export interface IConnections {
   default: string | null;
 }
 
-/** The gateway cannot be reached now: try again later, quietly. */
-export class Offline extends Error {}
+/** No answer now: try again later, quietly. */
+export class Offline extends Error {
+  constructor(
+    message: string,
+    /** The gateway is there, with all hands full. */
+    readonly isBusy = false
+  ) {
+    super(message);
+  }
+}
 
 /** The gateway, or the relay, said no. */
 export class Refused extends Error {
@@ -125,7 +133,7 @@ function failure(http: number, status: Record<string, unknown> | null): Error {
   const message = text(status['Message']);
   const type = text(error['type']);
   if (PASSING.has(type) || http >= 500) {
-    return new Offline(message);
+    return new Offline(message, type === 'Busy');
   }
   const info: IErrorInfo = {
     type,

@@ -15,7 +15,7 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Signal } from '@lumino/signaling';
 
-import { Relay } from './api';
+import { Offline, Relay } from './api';
 import { database as databaseNamed } from './budget';
 import { Completions } from './complete';
 import { Current } from './current';
@@ -181,10 +181,13 @@ function quoterOf(
   relay: Relay,
   panel: NotebookPanel,
   cell: IMagicCell
-): IQuoter | null {
+): IQuoter | 'offline' | null {
   const { connection, database, snapshot, defaults } = current.of(panel);
   const asked =
     cell.database === null ? database : databaseNamed(snapshot?.catalog ?? null, cell.database);
+  if (snapshot?.state === 'offline') {
+    return 'offline';
+  }
   if (connection === null || snapshot?.state !== 'ready' || asked === null) {
     return null;
   }
@@ -192,9 +195,16 @@ function quoterOf(
     startEpsilon: asked.default_epsilon,
     confidence: defaults.confidence,
     quote: async (priced: IMagicCell, signal: AbortSignal) => {
-      const reply = await relay.quote(connection, request(priced, asked, defaults), signal);
-      store.sawChecksum(connection, asked.name, reply.checksum);
-      return reply;
+      try {
+        const reply = await relay.quote(connection, request(priced, asked, defaults), signal);
+        store.sawChecksum(connection, asked.name, reply.checksum);
+        return reply;
+      } catch (error) {
+        if (error instanceof Offline && !error.isBusy) {
+          store.lost(connection, error.message);
+        }
+        throw error;
+      }
     }
   };
 }

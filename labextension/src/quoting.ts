@@ -34,7 +34,7 @@ export const PAUSE_MS = 400;
 /** Quotes spent on --within beyond the first. */
 const WITHIN_ROUNDS = 2;
 
-/** Who answers for a cell; null: nobody (not connected, unknown gateway). */
+/** Who answers for a cell. */
 export interface IQuoter {
   quote(cell: IMagicCell, signal: AbortSignal): Promise<IQuoteReply>;
   /** Where --within begins to look for an epsilon. */
@@ -45,7 +45,8 @@ export interface IQuoter {
 
 /** What the editors need from the rest of the extension. */
 export interface IQuoting {
-  quoter(view: EditorView, cell: IMagicCell): IQuoter | null;
+  /** Who prices a cell; 'offline' while its gateway is away; null where none is known. */
+  quoter(view: EditorView, cell: IMagicCell): IQuoter | 'offline' | null;
   readonly trans: TranslationBundle;
   readonly isChipOn: boolean;
   readonly areSquigglesOn: boolean;
@@ -216,6 +217,11 @@ class Quotes {
       return;
     }
     const { trans } = context;
+    if (quoter === 'offline') {
+      this._isStale = true;
+      this._show(quiet(trans.__('offline')), null, 0);
+      return;
+    }
     if (bare(cell.sql) === '') {
       this._show(quiet(trans.__('Write a query: its price appears here')), null, 0);
       return;
@@ -250,7 +256,7 @@ class Quotes {
         this._show(refused(refusal), refusal, cell.sqlStart);
       } else if (error instanceof Offline) {
         this._isStale = true;
-        this._show(quiet(trans.__('offline')), null, 0);
+        this._show(quiet(error.isBusy ? trans.__('busy') : trans.__('offline')), null, 0);
       } else if (!(error instanceof DOMException)) {
         throw error;
       }

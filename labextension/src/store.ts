@@ -100,7 +100,11 @@ export class Store {
       return running;
     }
     const begun = this._refresh(connection, true)
-      .catch(expectable)
+      .then(() => {
+        if (this._poll.state.phase === 'rejected') {
+          void this._poll.refresh(); // back to the usual interval
+        }
+      }, expectable)
       .finally(() => this._running.delete(connection));
     this._running.set(connection, begun);
     return begun;

@@ -25,7 +25,7 @@ export function Gauge({ row, nowMs, trans }: IGaugeProps): React.JSX.Element {
     spoken,
 
     recovery(row.next_recover_time, nowMs, trans),
-    trans.__('%1 answers', row.num_dpcall)
+    row.num_dpcall > 0 ? trans._n('%1 answer', '%1 answers', row.num_dpcall) : ''
   ];
   return (
     <li className="dpj-gauge" data-level={level(left)}>

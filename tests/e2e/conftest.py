@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -10,14 +11,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
+from dpjupyter import connections
+from dpjupyter.demo.build import build_titanic
 from dpjupyter.demo.gateway import Demo, free_port, launch
-from tests.e2e.lab import READY_S, Server
+from tests.e2e.lab import READY_S, Lab, Notebook, Server, ask_gateway
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "dpjupyter" / "labextension"
@@ -29,6 +34,28 @@ ARGUMENTS = [
     "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 
+SCRIPT = """<img src=x onerror="window.caught = 'ran'"><script>window.caught = 'ran'</script>"""
+TRAP = """
+[database]
+prefix = "demo"
+name = "trap"
+backend = "duckdb:///{folder}/trap.duckdb"
+unit_entity = "passenger"
+[total]
+total_budget = 10.0
+delta = 1e-6
+recover_cycle = 30
+[tables.passengers]
+description = {trap}
+unit = "row"
+total_budget = 10.0
+delta = 1e-6
+recover_cycle = 30
+[tables.passengers.columns]
+pclass = {{ type = "INTEGER", nullable = false, bounds = [1, 3], domain = [1, 2, 3], description = {trap} }}
+sex = {{ type = "VARCHAR", domain = ["female", "male", {trap}] }}
+"""
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
@@ -38,19 +65,6 @@ def browser() -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield opened
         opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh browser profile, and what went wrong in it: an uncaught error fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US")
-    opened = context.new_page()
-    opened.set_default_timeout(20_000)
-    uncaught: list[str] = []
-    opened.on("pageerror", lambda error: uncaught.append(str(error)))
-    yield opened
-    context.close()
-    assert uncaught == []
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +82,15 @@ def built() -> Path:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo's gateway, with fresh budgets."""
-    with launch(tmp_path_factory.mktemp("gateway")) as running:
+    """The demo's gateway, with fresh budgets, and a database whose policy tries to run scripts in the browser."""
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "policies").mkdir()
+    build_titanic(folder / "trap.duckdb")
+    (folder / "policies" / "trap.toml").write_text(TRAP.format(folder=folder, trap=json.dumps(SCRIPT)), encoding="utf-8")
+    with launch(folder) as running:
+        known = connections.read({"DPJUPYTER_CONNECTIONS": str(running.connections_file)})
+        trap = dict(known.entries["titanic"]) | {"database": "trap"}
+        connections.write(running.connections_file, dict(known.entries) | {"trap": trap}, known.default)
         yield running
 
 
@@ -80,6 +101,9 @@ def server(demo: Demo, built: Path, tmp_path_factory: pytest.TempPathFactory) ->
     extensions = folder / "data" / "labextensions"
     extensions.mkdir(parents=True)
     root.mkdir()
+    poll = folder / "settings" / "dpjupyter" / "plugin.jupyterlab-settings"
+    poll.parent.mkdir(parents=True)
+    poll.write_text('{"pollIntervalSeconds": 10}', encoding="utf-8")
     news = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8")  # no pop-up over what is tested
@@ -110,12 +134,68 @@ def server(demo: Demo, built: Path, tmp_path_factory: pytest.TempPathFactory) ->
         process.wait(30)
 
 
+@dataclass
+class Heard:
+    """What the page said and asked for since the test began."""
+
+    console: list[str] = field(default_factory=list)  # errors and warnings
+    uncaught: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)  # method and path
+
+    def asked(self, end: str) -> list[str]:
+        """Requests whose path ends so."""
+        return [request for request in self.requests if request.split("?")[0].endswith(end)]
+
+
+@pytest.fixture(scope="session")
+def loaded(browser: Browser, server: Server) -> Iterator[tuple[Lab, Heard]]:
+    """One JupyterLab page for all tests; each opens a notebook of its own."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-US")
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    heard = Heard()
+    page.on("pageerror", lambda error: heard.uncaught.append(str(error)))
+    page.on("console", lambda message: heard.console.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("request", lambda request: heard.requests.append(f"{request.method} {request.url}"))
+    lab = Lab(page, server)
+    lab.load()
+    yield lab, heard
+    context.close()
+
+
 @pytest.fixture
-def console(page: Page) -> list[ConsoleMessage]:
-    """What the page wrote to the browser's console."""
-    messages: list[ConsoleMessage] = []
-    page.on("console", lambda message: messages.append(message))  # noqa: PLW0108 - playwright marks its handlers; builtins cannot be
-    return messages
+def heard(loaded: tuple[Lab, Heard]) -> Iterator[Heard]:
+    """What the page says during this test; an uncaught error fails it."""
+    _, heard = loaded
+    heard.console, heard.uncaught, heard.requests = [], [], []
+    yield heard
+    assert heard.uncaught == []
+
+
+@pytest.fixture
+def lab(loaded: tuple[Lab, Heard], heard: Heard) -> Lab:
+    return loaded[0]
+
+
+@pytest.fixture
+def open_notebook(lab: Lab) -> Iterator[Callable[..., Notebook]]:
+    """Opens a notebook; it is closed, and its kernel ended, after the test."""
+    opened: list[Notebook] = []
+
+    def open_(name: str, *cells: str) -> Notebook:
+        opened.append(lab.open(name, cells))
+        return opened[-1]
+
+    yield open_
+    for notebook in opened:
+        lab.close(notebook)
+
+
+@pytest.fixture
+def owner(demo: Demo) -> Callable[..., dict[str, Any]]:
+    """Asks the gateway as the owner does."""
+    token = connections.read({"DPJUPYTER_CONNECTIONS": str(demo.connections_file)}).entries["owner"]["token"]
+    return lambda method, path, body=None: ask_gateway(demo.url, token, method, path, body)
 
 
 @pytest.fixture(scope="session")
