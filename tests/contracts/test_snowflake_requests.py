@@ -65,6 +65,8 @@ def test_password_login_sets_role_warehouse_and_session(emulator: Emulator, reco
     assert session["ABORT_DETACHED_QUERY"] is True
     assert session["MULTI_STATEMENT_COUNT"] == 1
     assert session["CLIENT_TELEMETRY_ENABLED"] is False
+    assert session["ROWS_PER_RESULTSET"] == 0
+    assert (session["TIMEZONE"], session["TIMESTAMP_TYPE_MAPPING"], session["WEEK_START"]) == ("UTC", "TIMESTAMP_NTZ", 0)
 
 
 def test_the_password_travels_in_the_login_alone(emulator: Emulator, recorder: Recorder, tmp_path: Path) -> None:

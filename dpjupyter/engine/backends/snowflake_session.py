@@ -30,6 +30,26 @@ STATES = {
     "QUEUED_REPARING_WAREHOUSE": "the warehouse is resuming",
     "BLOCKED": "waiting for the warehouse",
 }
+# What an account or user may have set otherwise, and statements or results would silently change with it.
+SESSION = {
+    "QUERY_TAG": "dpjupyter",
+    "ABORT_DETACHED_QUERY": True,  # a gateway that dies leaves nothing running
+    "MULTI_STATEMENT_COUNT": 1,
+    "ROWS_PER_RESULTSET": 0,  # a limit here would cut groups off without a word
+    "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
+    "TIMEZONE": "UTC",
+    "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
+    "DATE_INPUT_FORMAT": "AUTO",
+    "TIME_INPUT_FORMAT": "AUTO",
+    "TIMESTAMP_INPUT_FORMAT": "AUTO",
+    "DATE_OUTPUT_FORMAT": "YYYY-MM-DD",
+    "TIME_OUTPUT_FORMAT": "HH24:MI:SS",
+    "TIMESTAMP_NTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS",
+    "WEEK_START": 0,
+    "WEEK_OF_YEAR_POLICY": 0,
+    "CLIENT_TELEMETRY_ENABLED": False,
+    "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
+}
 _SELECT = re.compile(r"[\s(]*(SELECT|WITH)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"'(?:[^'\\]|''|\\.)*'|\"(?:[^\"]|\"\")*\"", re.DOTALL)
 
@@ -69,14 +89,7 @@ def login(settings: Settings) -> Session:
         "log_imported_packages_in_telemetry": False,
         "platform_detection_timeout_seconds": 0.0,  # no probing of cloud metadata services
         **settings.login(),
-        "session_parameters": {
-            "QUERY_TAG": "dpjupyter",
-            "ABORT_DETACHED_QUERY": True,  # a gateway that dies leaves nothing running
-            "MULTI_STATEMENT_COUNT": 1,
-            "TIMEZONE": "UTC",
-            "CLIENT_TELEMETRY_ENABLED": False,
-            "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
-        },
+        "session_parameters": dict(SESSION),
     }
     session = Session.builder.configs(options).create()
     # Both log out at the interpreter's exit and would wait there for a server that is gone.
