@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.gateway.running import PEOPLE_POLICY, Gateway, run_gateway
+from tests.gateway.running import PEOPLE_POLICY, Gateway, Starter
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,15 @@ def policies(tmp_path: Path, warehouse: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory, warehouse: Path) -> Iterator[Gateway]:
+def starter() -> Iterator[Starter]:
+    """Starts gateway processes quickly."""
+    running = Starter()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory, warehouse: Path, starter: Starter) -> Iterator[Gateway]:
     """One gateway for all tests that leave it as it was: two databases, the second on a time grid."""
     folder = tmp_path_factory.mktemp("gateway")
     served = folder / "policies"
@@ -53,5 +61,5 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, warehouse: Path) -> Iterat
     shutil.copy(warehouse, other)
     gridded = PEOPLE_POLICY.format(warehouse=other, prefix="test", name="gridded").replace("time_grid_ms = 0", "time_grid_ms = 400")
     (served / "gridded.toml").write_text(gridded)
-    with run_gateway(folder, served) as running:
+    with starter.run(folder, served) as running:
         yield running

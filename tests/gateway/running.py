@@ -68,7 +68,7 @@ STARTS_S = 60
 class Gateway:
     """A running gateway: its address, its ledger, and tokens for every role."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, ledger_url: str, log: Path, verify: str | bool = True) -> None:
+    def __init__(self, process: Child, url: str, ledger_url: str, log: Path, verify: str | bool = True) -> None:
         self.process = process
         self.url = url
         self.log = log
@@ -135,68 +135,111 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def run_gateway(
-    folder: Path,
-    policies: Path,
-    *arguments: str,
-    program: tuple[str, ...] = ("-m", "dpjupyter.cli"),
-    settings: Mapping[str, Any] | None = None,
-    verify: str | bool = True,
-) -> Iterator[Gateway]:
-    """A gateway process on a free port, with an empty HOME and a SQLite ledger in ``folder``.
+class Child:
+    """A gateway process, child of the zygote."""
 
-    ``program`` is what python runs: a test's own program may put faults between gateway, ledger and warehouse, and is handed ``settings``.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    port, ledger, log = free_port(), f"sqlite:///{folder}/ledger.sqlite", folder / "log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "DPJUPYTER"))}
-    environment |= {
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def alive(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended by then."""
+        deadline = time.monotonic() + seconds
+        while self.alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def stop(self) -> None:
+        """End it as systemd would, then as a power cut would."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.alive():
+                os.kill(self.pid, number)
+                self.wait(10)
+
+
+class Starter:
+    """Starts gateways."""
+
+    def __init__(self) -> None:
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-m", "tests.gateway.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+
+    def close(self) -> None:
+        """End the zygote and every gateway that is left."""
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.close()
+        self._zygote.wait(20)
+        self._zygote.stdout.close()
+
+    def start(self, module: str, argv: list[str], env: Mapping[str, str], log: Path) -> Child:
+        """Run a module as a program."""
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        print(json.dumps({"module": module, "argv": argv, "env": dict(env), "log": str(log)}), file=self._zygote.stdin, flush=True)
+        return Child(int(self._zygote.stdout.readline()))
+
+    @contextmanager
+    def run(
+        self,
+        folder: Path,
+        policies: Path,
+        *arguments: str,
+        module: str = "dpjupyter.cli",
+        settings: Mapping[str, Any] | None = None,
+        verify: str | bool = True,
+    ) -> Iterator[Gateway]:
+        """A gateway on a free port, with an empty HOME and a SQLite ledger in ``folder``.
+
+        ``module`` is what python runs: a test's own program may put faults between gateway, ledger and warehouse, and is handed ``settings``.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        port, ledger, log = free_port(), f"sqlite:///{folder}/ledger.sqlite", folder / "log"
+        argv = ["gateway", "--policies", str(policies), "--ledger", ledger, "--port", str(port), "--allow-root", *arguments]
+        child = self.start(module, argv, environment(folder, settings), log)
+        url = f"{'https' if verify is not True else 'http'}://127.0.0.1:{port}"
+        try:
+            _wait(child, url, log, verify)
+            gateway = Gateway(child, url, ledger, log, verify)
+            try:
+                yield gateway
+            finally:
+                gateway.close()
+        finally:
+            child.stop()
+
+
+def environment(folder: Path, settings: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The environment of an account that has never run anything."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "DPJUPYTER", "XDG"))}
+    return kept | {
         "HOME": str(folder),
         "JUPYTER_RUNTIME_DIR": str(folder / "run"),
         "DPJUPYTER_TEST_SETTINGS": json.dumps(dict(settings or {})),
     }
-    command = [
-        sys.executable,
-        *program,
-        "gateway",
-        "--policies",
-        str(policies),
-        "--ledger",
-        ledger,
-        "--port",
-        str(port),
-        "--allow-root",
-        *arguments,
-    ]
-    with log.open("ab") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, cwd=Path(__file__).parents[2])
-    url = f"{'https' if verify is not True else 'http'}://127.0.0.1:{port}"
-    try:
-        _wait(process, url, log, verify)
-        gateway = Gateway(process, url, ledger, log, verify)
-        try:
-            yield gateway
-        finally:
-            gateway.close()
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path, verify: str | bool) -> None:
+def _wait(child: Child, url: str, log: Path, verify: str | bool) -> None:
     deadline = time.monotonic() + STARTS_S
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise AssertionError(f"the gateway ended with {process.returncode}:\n{log.read_text()}")
+        if not child.alive():
+            raise AssertionError(f"the gateway ended:\n{log.read_text()}")
         try:
             if httpx.get(f"{url}/api/v1/health", verify=verify, trust_env=False, timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
-            time.sleep(0.05)
+            time.sleep(0.02)
     raise AssertionError(f"the gateway did not start:\n{log.read_text()}")
