@@ -387,7 +387,8 @@ class Measurements:
         for n, (values, facts, statistics) in enumerate(group.distinct.values()):
             named = {f"{group.name}_d{n}{slot}": s for slot, s in statistics.slots.items()}
             most = min([m, *(len(f.domain) for f in facts if f.domain is not None and len(values) == 1)])
-            statement = render(distinct(group.grouping, values, {name: distinct_sum(s) for name, s in named.items()}), dialect)
+            limited = replace(group.grouping, max_rows=most)  # the statement keeps exactly as many values as M allows
+            statement = render(distinct(limited, values, {name: distinct_sum(s) for name, s in named.items()}), dialect)
             parts.append(Part(statement, tuple(_statistic(name, "distinct" if s.kind == "rows" else s.kind, most * s.row_largest, s.grid) for name, s in named.items())))
         for value, facts, selections in group.binned.values():
             first = next(iter(selections.values()))

@@ -166,13 +166,14 @@ class Planner:
         narrowed = {id_: f for id_, f in {**opened.facts, **scalar.narrow(opened.expr, opened.facts)}.items() if id_ not in opened.aside}
         lowered = opened.lowered(self.dialect_of(inner))
         predicate = opened.expr
-        lists = tuple(self._filtered_list(item, predicate) for item in inner.lists)
+        lists = tuple(self._filtered_list(item, predicate, lowered) for item in inner.lists)
         return replace(inner, rel=Filter(inner.rel, lowered), facts=narrowed, lists=lists)
 
-    def _filtered_list(self, item: KeyList, predicate: exp.Expression) -> KeyList:
+    @staticmethod
+    def _filtered_list(item: KeyList, predicate: exp.Expression, lowered: exp.Expression) -> KeyList:
         """A condition on listed columns alone shortens the list; any other drops the outer join's unmatched rows."""
-        if names_in(predicate) <= set(item.columns):
-            moved = predicate.copy().transform(lambda n: column(item.columns[n.name]) if isinstance(n, exp.Column) else n, copy=False)
+        if names_in(predicate) <= set(item.columns) and lowered.find(BoundSubquery) is None:
+            moved = substitute(lowered, {id_: column(inside) for id_, inside in item.columns.items()})
             return replace(item, rel=Filter(item.rel, moved))
         return replace(item, required=False)
 
@@ -212,6 +213,7 @@ class Planner:
             inner = self.units.resolved(inner)
             assert inner.unit is not None
         if plain & inner.unit.ids:
+            no_outer_rows(inner)
             return aggregate_per_unit(replace(rel, keys=keys), inner, self._policy, self.measurements.max_rows(inner), self.fresh)
         for id_, expr in keys.items():
             if scalar_from_unit(expr, inner):
@@ -241,8 +243,8 @@ class Planner:
     def _window(self, rel: Window) -> Relation:
         inner = self.visit(rel.input)
         if inner.private:
+            no_outer_rows(inner)
             inner = self.units.resolved(inner)
-        assert not inner.private or inner.unit is not None
         columns: dict[str, exp.Expression] = {}
         facts = dict(inner.facts)
         dialect = self.dialect_of(inner)
@@ -287,8 +289,12 @@ class Planner:
         order = _order_of(window)
         if not order and not isinstance(function, (exp.RowNumber, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue)) and window.args.get("spec") is None:
             return
+        if any(f.type.kind is Kind.OTHER for f in inner.facts.values()):
+            raise UnsupportedSQL(
+                "Rows with lists, structs or blobs have no total order here, so this window could pick any of several.", hint="Leave those columns out.", place=place_of(window)
+            )
         present = {o.this.name for o in order if isinstance(o.this, exp.Column)}
-        more = [exp.Ordered(this=column(id_)) for id_, f in sorted(inner.facts.items()) if id_ not in present and f.type.kind is not Kind.OTHER]
+        more = [exp.Ordered(this=column(id_)) for id_ in sorted(inner.facts) if id_ not in present]
         window.set("order", exp.Order(expressions=[*(o.copy() for o in order), *more]))
 
     @staticmethod
@@ -323,6 +329,8 @@ class Planner:
             if not (rel.kind == "union" and rel.all):
                 raise PrivacyUnitLost(f"{what} lets equal rows of different people meet.", hint="Aggregate first.")
             left, right = (row_key_as_unit(r, None) if r.unit is not None and r.unit.row else r for r in (left, right))
+        for side in (left, right):
+            no_outer_rows(side)
         left, right = self.units.resolved(left), self.units.resolved(right)
         assert left.unit is not None and right.unit is not None
         if left.unit.type is None or right.unit.type is None or left.unit.type.kind is not right.unit.type.kind:
@@ -362,6 +370,15 @@ class Planner:
         order = tuple(exp.Ordered(this=self.lowered(o.this, inner), desc=o.args.get("desc"), nulls_first=o.args.get("nulls_first")) for o in rel.order)
         cap = inner.cap if rel.limit is None else rel.limit if inner.cap is None else min(rel.limit, inner.cap)
         return replace(inner, rel=replace(rel, input=inner.rel, order=order), cap=cap)
+
+
+def no_outer_rows(relation: Relation) -> None:
+    """Refuse an operator that would silently lose the public rows an outer join was asked to keep.
+
+    Raises: PrivacyUnitLost.
+    """
+    if any(item.required for item in relation.lists):
+        raise PrivacyUnitLost("The outer join below keeps public rows that belong to nobody.", hint="Group by the public key right away, or use an inner join.")
 
 
 def scalar_from_unit(expr: exp.Expression, relation: Relation) -> bool:
