@@ -77,6 +77,10 @@ class Contract:
         sql = f"SELECT SUM(CAST(x AS DECIMAL(38,0))) AS s FROM (SELECT {2**62} AS x UNION ALL SELECT {2**62} UNION ALL SELECT 1) AS t"
         assert fetch(backend, sql) == [(2**63 + 1,)]
 
+    def test_negative_zero_is_zero(self, backend: Backend) -> None:
+        ((value,),) = fetch(backend, "SELECT CAST('-0.0' AS DOUBLE) AS z")
+        assert str(value) == "0.0"
+
     def test_no_rows_is_an_empty_list(self, backend: Backend) -> None:
         assert fetch(backend, "SELECT 1 AS a WHERE 1 = 0") == []
 

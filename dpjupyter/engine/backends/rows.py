@@ -17,8 +17,11 @@ def plain(value: object) -> Value:
     whatever else a warehouse may hold becomes its text.
     """
     match value:
-        case None | bool() | int() | float() | str():
+        case None | bool() | int() | str():
             return value
+        case float():
+            # Warehouses group -0.0 with 0.0 and show either: which one must not depend on a single row.
+            return value + 0.0
         case Decimal():
             exponent = value.as_tuple().exponent
             return int(value) if isinstance(exponent, int) and exponent >= 0 else float(value)
@@ -30,7 +33,7 @@ def plain(value: object) -> Value:
             return str(value)
 
 
-_PLAIN = frozenset({int, str, float, bool, type(None)})
+_PLAIN = frozenset({int, str, bool, type(None)})
 
 
 def plain_rows(rows: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:

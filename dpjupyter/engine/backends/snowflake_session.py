@@ -82,7 +82,7 @@ def login(settings: Settings) -> Session:
     from snowflake.snowpark import Session  # noqa: PLC0415 - 1 s and 145 MB
 
     options: dict[str, Any] = {
-        "network_timeout": 300,  # also bounds how long submitting may take (the emulator runs a statement in its submission)
+        "network_timeout": 660,  # above the gateway's longest question: the driver gives up on a submission after it
         "login_timeout": 60,
         "secondary_roles": "NONE",  # else every role of the user would count
         "client_session_keep_alive": False,
