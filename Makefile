@@ -3,13 +3,13 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 # Processes running tests side by side; each with servers of its own.
 JOBS ?= 2
-.PHONY: help demo test check environment system lint unit e2e notebooks jest conformance audit benchmarks docs clean
+.PHONY: help demo test check environment system lint unit e2e notebooks jest conformance audit benchmarks docs picture clean
 
 help:
 	@echo "make demo                 gateway with sample data, JupyterLab connected to it"
 	@echo "make demo ARGS=--check    the same without a browser: one question, one answer, exit"
 	@echo "make test                 everything: lint, unit, notebooks, browser, extension"
-	@echo "make lint|unit|notebooks|e2e|jest|conformance|audit|benchmarks|docs|clean"
+	@echo "make lint|unit|notebooks|e2e|jest|conformance|audit|benchmarks|docs|picture|clean"
 
 demo:
 	@scripts/environment.sh demo
@@ -57,6 +57,11 @@ benchmarks: environment
 
 docs: environment
 	$(PY) scripts/write_docs.py
+
+# The README's picture, taken of a real answer.
+picture: environment system
+	$(PYTEST) tests/e2e/test_picture.py
+	cp .artifacts/e2e/answer.png docs/answer.png
 
 clean:
 	rm -rf .venv .demo .artifacts .pytest_cache .ruff_cache .hypothesis dpjupyter/labextension labextension/lib labextension/node_modules
