@@ -10,6 +10,7 @@ import json
 import ssl
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -78,6 +79,8 @@ class Client:
             follow_redirects=False,  # the token goes to the configured address only
             trust_env=not is_loopback(connection.url),  # and never through a proxy to this very machine
         )
+        # Panels outlive the session's change to another gateway: the last user of a client closes it.
+        weakref.finalize(self, self._http.close)
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dpjupyter import wire
 from dpjupyter.answer import formats
 from dpjupyter.answer.cells import DEFAULT_CONFIDENCE, Cell, Comparison, known_confidence
-from dpjupyter.answer.explanation import Explanation, charged_epsilon, cost_line, explained, notices
+from dpjupyter.answer.explanation import Explanation, badges, charged_epsilon, cost_line, explained, notices
 from dpjupyter.answer.formats import Interval, Shown
 from dpjupyter.answer.frames import NUMBERS, base_type, guessed_type, series
 from dpjupyter.errors import BadRequest
@@ -234,7 +234,7 @@ class Answer:
     def summary(self) -> str:
         """Size, cost, balance and confidence on one line."""
         rows = f"{len(self)} row{'' if len(self) == 1 else 's'}"
-        parts = [rows, f"cost {cost_line(self.reply.dp_info)}"]
+        parts = [*badges(self.reply.dp_info), rows, f"cost {cost_line(self.reply.dp_info)}"]
         if self.balance:
             parts.append(f"balance {formats.balances(self.balance)}")
         if self.noisy_columns:

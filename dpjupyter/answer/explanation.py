@@ -52,6 +52,13 @@ def notices(info: wire.DpInfo) -> tuple[str, ...]:
     return (*said, *info.notes)
 
 
+def badges(info: wire.DpInfo) -> list[str]:
+    """The same in single words, for where there is one line only."""
+    said = ["UNMETERED"] if info.unmetered else []
+    said += [info.kind.upper()] if info.kind == "synthetic" else []
+    return said + (["cached"] if info.cached else [])
+
+
 def cost_line(info: wire.DpInfo) -> str:
     """What this answer took from the budgets."""
     if info.cached or info.kind != "private":

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dpjupyter import wire
-from dpjupyter.errors import DpError
 from dpjupyter.widgets import BudgetPanel, OwnerActions, OwnerPanel
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Follower:
 
     def __init__(self, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
         """Follow a session's queries."""
-        self._session, self._clock = session, clock
+        self._clock = clock
         self._panels: Panels = weakref.WeakSet()
         self._asked_s = clock()
         self._wait_s = FRESH_S
@@ -44,19 +43,13 @@ class Follower:
 
     def refresh(self, *, now: bool = False) -> None:
         """Ask for new figures if the old ones are old, or at once; silent while the gateway is down."""
-        client = self._session.client
         panels = [panel for panel in self._panels if panel.comm is not None]
-        if client is None or not panels or (not now and self._clock() - self._asked_s < self._wait_s):
+        if not panels or (not now and self._clock() - self._asked_s < self._wait_s):
             return
         self._asked_s = self._clock()
-        try:
-            rows = client.budgets()
-        except DpError:
-            self._wait_s = min(LONGEST_S, 2 * self._wait_s)
-            return
-        self._wait_s = FRESH_S
-        for panel in panels:
-            panel.update(rows)
+        # Each panel asks with the token it was made with, which need not be the session's present one.
+        went_well = [panel.refresh() for panel in panels]
+        self._wait_s = FRESH_S if all(went_well) else min(LONGEST_S, 2 * self._wait_s)
 
 
 def budget(session: Session) -> BudgetPanel:

@@ -68,7 +68,6 @@ class Session:
         except BaseException:
             client.close()
             raise
-        self.close()
         self.client, self.me, self.catalog, self.database, self.settings = client, me, catalog, selected, chosen
         self._announce()
 
@@ -107,9 +106,7 @@ class Session:
         return self.database
 
     def close(self) -> None:
-        """Forget the connection."""
-        if self.client is not None:
-            self.client.close()
+        """Forget the connection; panels that were made with it go on."""
         self.client = self.me = self.catalog = self.database = None
 
     @property

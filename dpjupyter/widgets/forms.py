@@ -20,7 +20,7 @@ from dpjupyter.widgets.base import chosen, on_change, on_press
 class BudgetForm(ipywidgets.VBox):
     """Change a budget row: check, then confirm."""
 
-    def __init__(self, rows: Sequence[wire.BudgetRow], save: Callable[[wire.BudgetSetRequest], None], done: Callable[[], None]) -> None:
+    def __init__(self, rows: Sequence[wire.BudgetRow], save: Callable[[wire.BudgetSetRequest], None], done: Callable[[], object]) -> None:
         """Offer the given rows; ``save`` is called on confirmation, then ``done``."""
         self._save, self._done = save, done
         self._pending: wire.BudgetSetRequest | None = None
@@ -108,7 +108,7 @@ class BudgetForm(ipywidgets.VBox):
 class SuspendForm(ipywidgets.VBox):
     """Suspend an analyst or a table at once, or lift it."""
 
-    def __init__(self, rows: Sequence[wire.BudgetRow], act: Callable[[wire.SuspendRequest], None], done: Callable[[], None]) -> None:
+    def __init__(self, rows: Sequence[wire.BudgetRow], act: Callable[[wire.SuspendRequest], None], done: Callable[[], object]) -> None:
         """Offer the given rows' tables; ``act`` is called with the request, then ``done``."""
         self._act, self._done = act, done
         shared = [row for row in gauges.ordered(rows) if row.analyst is None]

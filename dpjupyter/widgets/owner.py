@@ -48,10 +48,10 @@ class OwnerPanel(Panel):
         """
         self._actions = actions
         self.budgets = BudgetPanel(rows, refresh=actions.budgets, now=now)
-        self.form = BudgetForm(rows, actions.set_budget, self._after_change)
+        self.form = BudgetForm(rows, actions.set_budget, self.refresh)
         self.consumption = ipywidgets.HTML()
         self.audit = AuditView(log, actions.audit)
-        self.suspension = SuspendForm(rows, actions.suspend, self._after_change)
+        self.suspension = SuspendForm(rows, actions.suspend, self.refresh)
         first = ipywidgets.VBox([self.budgets, self.form])
         titles = ["Budgets", "Consumption", "Audit log", "Suspend"]
         tabs = ipywidgets.Tab([first, self.consumption, self.audit, self.suspension], titles=titles)
@@ -69,18 +69,25 @@ class OwnerPanel(Panel):
         repeated = [f"Repeated: {one}" for one in suspicion.repetitions(self.audit.rows)]
         return "\n".join([self.budgets.text(), f"Audit log: {self.audit.total} requests", *repeated])
 
-    def _after_change(self) -> None:
-        if self.budgets.refresh():
-            self.update(self.budgets.rows)
+    def refresh(self) -> bool:
+        """Ask for the budgets again; whether it went well."""
+        if not self.budgets.refresh():
+            return False
+        self.update(self.budgets.rows)
+        return True
 
     def _show_consumption(self, rows: Sequence[wire.BudgetRow], log: Sequence[wire.AuditRow]) -> None:
         paid = [row for row in log if row.epsilon > 0]
-        by_analyst: dict[str, float] = {}
-        for row in paid:
-            by_analyst[row.analyst] = by_analyst.get(row.analyst, 0.0) + row.epsilon
+        by_analyst = {f"{row.analyst}, {row.db_name}": row.consumed_budget for row in rows if row.analyst and _widest(row, rows)}
         shared = {f"{row.db_name}.{formats.row_name(row.table_name)}": row.consumed_budget for row in rows if row.analyst is None}
         self.consumption.value = (
             charts.bars(shared, "ε spent in this cycle, by budget")
-            + charts.bars(by_analyst, "ε of the requests in the audit log, by analyst")
-            + charts.running_total([(row.time, row.epsilon) for row in paid], "ε of the requests in the audit log, added up")
+            + charts.bars(by_analyst, "ε spent in this cycle, by analyst")
+            + charts.running_total([(row.time, row.epsilon) for row in paid], "ε of the requests in the audit log below, added up")
         )
+
+
+def _widest(row: wire.BudgetRow, rows: Sequence[wire.BudgetRow]) -> bool:
+    """Whether this quota sums up the analyst's others: the database-wide one, or the most spent where there is none."""
+    own = [other for other in rows if (other.analyst, other.prefix, other.db_name) == (row.analyst, row.prefix, row.db_name)]
+    return row is max(own, key=lambda other: (other.table_name == formats.WHOLE_DATABASE, other.consumed_budget))

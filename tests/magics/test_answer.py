@@ -131,7 +131,9 @@ def test_half_widths_are_never_understated() -> None:
 
 
 def test_what_an_answer_is_not_private_by_is_said() -> None:
-    assert "cost nothing" in repr(cities(cached=True))
+    assert cities(cached=True).summary.startswith("cached · 3 rows · cost nothing")
+    assert cities(unmetered=True).summary.startswith("UNMETERED · ")
+    assert cities(kind="synthetic").summary.startswith("SYNTHETIC · ")
     assert "UNMETERED: t could not pay; its privacy promise is void until it recovers" in repr(
         cities(unmetered=True, privacy={"epsilon": 0.9, "rho": 0.4, "delta": 0, "tables": [{"table": "t", "epsilon": 0.9, "delta": 0, "unmetered": True}]})
     )
