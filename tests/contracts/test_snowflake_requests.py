@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from dpjupyter.engine.backends import BackendFailed, open_backend
+from dpjupyter.engine.backends.snowflake import SnowflakeBackend
+from dpjupyter.engine.backends.snowflake_settings import read
 from dpjupyter.errors import PolicyError
 from tests.contracts.emulator import PASSWORD, Emulator, Recorder, Reply, Request, refusal, rowset, status
 
@@ -100,13 +102,11 @@ def test_a_wrong_passphrase_is_told_without_it(emulator: Emulator, recorder: Rec
     (tmp_path / "key.p8").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
     (tmp_path / "key.p8").chmod(0o600)
     monkeypatch.setenv("KEY_PHRASE", "wrong-phrase-99")
-    backend = open_backend(emulator.url(port=recorder.port, login=f"private_key_file={tmp_path / 'key.p8'}&private_key_file_pwd_env=KEY_PHRASE"))
     with pytest.raises(PolicyError) as caught:
-        backend.check()
+        open_backend(emulator.url(port=recorder.port, login=f"private_key_file={tmp_path / 'key.p8'}&private_key_file_pwd_env=KEY_PHRASE"))
     assert "wrong-phrase-99" not in str(caught.value)
     assert caught.value.__context__ is None
     assert not recorder.to("login-request")
-    backend.close()
 
 
 @pytest.mark.parametrize(("given", "sent"), [("", "PROGRAMMATIC_ACCESS_TOKEN"), ("&authenticator=oauth", "OAUTH")])
@@ -159,9 +159,9 @@ def test_connection_from_snowflakes_own_file(emulator: Emulator, recorder: Recor
 
 def test_a_refused_login_says_nothing_of_the_credentials(emulator: Emulator, recorder: Recorder, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recorder.script = lambda r: refusal(390100, f"Incorrect username or password {PASSWORD} was specified.") if "login" in r.path else None
-    backend = open_backend(emulator.url(tmp_path, port=recorder.port))
     with caplog.at_level(logging.DEBUG), pytest.raises(PolicyError) as caught:
-        backend.check()
+        open_backend(emulator.url(tmp_path, port=recorder.port))
+    backend = SnowflakeBackend(read(emulator.url(tmp_path, port=recorder.port)))
     with caplog.at_level(logging.DEBUG), pytest.raises(BackendFailed) as failed:
         backend.fetch("SELECT 'literal-5' AS a", tag="t", timeout_s=30, cancelled=threading.Event())
     assert failed.value.reason == "connection"

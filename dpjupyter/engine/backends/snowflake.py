@@ -34,7 +34,7 @@ class SnowflakeBackend:
     dialect = "snowflake"
 
     def __init__(self, settings: Settings) -> None:
-        """Connects to nothing yet: the first statement, or check(), logs in."""
+        """Connect to nothing yet: the first statement, or check(), logs in."""
         self._settings = settings
         self._slots = threading.BoundedSemaphore(settings.pool)
         self._free: list[Session] = []
@@ -45,14 +45,17 @@ class SnowflakeBackend:
 
     @classmethod
     def open(cls, url: str) -> SnowflakeBackend:
-        """See :func:`snowflake_settings.read` for the URL's form.
+        """Log in once, so that a warehouse that cannot be reached is known before anybody is charged.
 
-        Raises: PolicyError: the URL is wrong, holds a secret, or names files that are not there.
+        See :func:`snowflake_settings.read` for the URL's form.
+
+        Raises: PolicyError: the URL is wrong, holds a secret, or names files that are not there; or as check().
         """
-        settings = read(url)
-        for warning in settings.warnings:
+        backend = cls(read(url))
+        for warning in backend.warnings:
             log.warning("snowflake: %s", warning)
-        return cls(settings)
+        backend.check()
+        return backend
 
     def check(self) -> tuple[str, ...]:
         """Log in once and say what is too wide about the role.
