@@ -47,6 +47,10 @@ class GatewayServer(ServerApp):
     def _roles_only(self) -> type[RoleAuthorizer]:
         return RoleAuthorizer
 
+    @default("cookie_secret")
+    def _no_secret_file(self) -> bytes:
+        return os.urandom(32)  # no cookie is ever set
+
     def load_config_file(self, suppress_errors: bool = True) -> None:  # noqa: FBT001, FBT002 - the base's signature
         """Read none: what the gateway serves is said on its own command line or in the file named there."""
 

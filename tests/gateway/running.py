@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -68,7 +69,7 @@ STARTS_S = 60
 class Gateway:
     """A running gateway: its address, its ledger, and tokens for every role."""
 
-    def __init__(self, process: Child, url: str, ledger_url: str, log: Path, verify: str | bool = True) -> None:
+    def __init__(self, process: Child, url: str, ledger_url: str, log: Path, verify: ssl.SSLContext | bool = True) -> None:
         self.process = process
         self.url = url
         self.log = log
@@ -200,7 +201,7 @@ class Starter:
         *arguments: str,
         module: str = "dpjupyter.cli",
         settings: Mapping[str, Any] | None = None,
-        verify: str | bool = True,
+        verify: ssl.SSLContext | bool = True,
     ) -> Iterator[Gateway]:
         """A gateway on a free port, with an empty HOME and a SQLite ledger in ``folder``.
 
@@ -232,7 +233,7 @@ def environment(folder: Path, settings: Mapping[str, Any] | None = None) -> dict
     }
 
 
-def _wait(child: Child, url: str, log: Path, verify: str | bool) -> None:
+def _wait(child: Child, url: str, log: Path, verify: ssl.SSLContext | bool) -> None:
     deadline = time.monotonic() + STARTS_S
     while time.monotonic() < deadline:
         if not child.alive():
