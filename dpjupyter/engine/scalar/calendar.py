@@ -11,7 +11,8 @@ from dpjupyter.engine.model import Interval
 _EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - SQL TIMESTAMP has no zone
 _MICRO = datetime.timedelta(microseconds=1)
 FIRST_US = float((datetime.datetime.min - _EPOCH) // _MICRO)
-LAST_US = float((datetime.datetime.max - _EPOCH) // _MICRO)
+_LAST = (datetime.datetime.max - _EPOCH) // _MICRO
+LAST_US = float(_LAST)
 DAY_US = 86_400_000_000
 HOUR_US, MINUTE_US, SECOND_US = 3_600_000_000, 60_000_000, 1_000_000
 MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12, "DECADE": 120, "CENTURY": 1200, "MILLENNIUM": 12000}
@@ -43,7 +44,8 @@ def moment(position: float) -> datetime.datetime | None:
     """Calendar time at a position; None outside years 1 to 9999."""
     if not FIRST_US <= position <= LAST_US:
         return None
-    return _EPOCH + datetime.timedelta(microseconds=int(position))
+    # Doubles are 32 us apart at the far end, so the last position may round past the last moment.
+    return min(int(position), _LAST) * _MICRO + _EPOCH
 
 
 def place(when: datetime.datetime) -> float:
@@ -66,8 +68,9 @@ def truncate(position: float, name: str) -> float:
         start = at.year // years * years
         return place(datetime.datetime(start, 1, 1)) if start >= 1 else -math.inf  # noqa: DTZ001
     step = MICROS[name]
+    position = min(int(position), _LAST)
     shift = 3 * DAY_US if name == "WEEK" else 0  # 1970-01-01 was a Thursday; weeks start on Monday
-    return float((int(position) + shift) // step * step - shift)
+    return float((position + shift) // step * step - shift)
 
 
 def index(position: float, name: str) -> float:
@@ -80,7 +83,7 @@ def index(position: float, name: str) -> float:
             return math.copysign(math.inf, position)
         return float((at.year * 12 + at.month - 1) // MONTHS[name])
     shift = 3 * DAY_US if name == "WEEK" else 0
-    return float((int(position) + shift) // MICROS[name])
+    return float((min(int(position), _LAST) + shift) // MICROS[name])
 
 
 def shift(position: float, months: int, micros: int) -> float:

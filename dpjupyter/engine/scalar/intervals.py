@@ -108,7 +108,8 @@ def _ends(a: float, b: float, operation: Callable[..., object], at_nan: float) -
     if math.isfinite(near) and abs(near) < _EXACT and exact(near) == true:
         return near, near
     other = of_exact(true)
-    return min(near, other.lower), max(near, other.upper)
+    # Far out the ends themselves may have been rounded.
+    return (below if abs(near) >= _EXACT else float)(min(near, other.lower)), (above if abs(near) >= _EXACT else float)(max(near, other.upper))
 
 
 def add(a: Interval, b: Interval) -> Interval:

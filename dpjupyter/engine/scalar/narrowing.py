@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from dpjupyter.engine.model import Facts, Interval, Kind, Value
+from dpjupyter.engine.model import Facts, Interval, Kind, SqlType, Value
 from dpjupyter.engine.scalar import evaluation, values
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar.terms import FLOAT32, NUMERIC, TIMED, Scope, Term, limits
+from dpjupyter.engine.scalar.terms import FLOAT32, NUMERIC, TIMED, Scope, Term, limits, to_type
 from dpjupyter.errors import FunctionRefused
 
 Known = dict[str, Facts]
@@ -135,11 +135,12 @@ def _side(subject: exp.Expression, operator: type[exp.Expression], other: exp.Ex
         return
     if term.type.kind is Kind.FLOAT and not constant and operator is not exp.EQ:
         return  # NaN is greater than every number: it bounds nothing
-    known[name] = _bounded(facts, _half(operator, bound, facts))
+    known[name] = _bounded(facts, _half(operator, bound, whole=facts.integral or facts.type.kind in (Kind.INT, *TIMED)))
 
 
-def _half(operator: type[exp.Expression], bound: Interval, facts: Facts) -> Interval | None:
-    step = 1.0 if facts.integral or facts.type.kind in (Kind.INT, *TIMED) else 0.0
+def _half(operator: type[exp.Expression], bound: Interval, *, whole: bool) -> Interval | None:
+    """Where x lies if ``x operator b`` for some b within bounds."""
+    step = 1.0 if whole else 0.0
     if operator is exp.LTE:
         return Interval(-iv.INF, bound.upper)
     if operator is exp.GTE:
@@ -211,7 +212,7 @@ def _listed(name: str, nodes: list[exp.Expression], known: Known, scope: Scope) 
         value = _constant(_bare(node), term, facts)
         if value is None:
             sure = False
-        elif not _whole_mismatch(value, facts):
+        elif not _mismatch(value, facts):
             found.append(value)
     if sure and facts.type.kind is not Kind.OTHER and facts.type.text not in FLOAT32:
         kept = [v for v in values.ordered(found) if facts.domain is None or v in facts.domain]
@@ -239,9 +240,12 @@ def _constant(node: exp.Expression, term: Term, facts: Facts) -> Value:
     return None
 
 
-def _whole_mismatch(value: Value, facts: Facts) -> bool:
-    """A number with a fraction never equals an integer column."""
-    return facts.type.kind is Kind.INT and isinstance(value, float) and not value.is_integer()
+def _mismatch(value: Value, facts: Facts) -> bool:
+    """A number with a fraction, or outside the type's range, never equals an integer column."""
+    if facts.type.kind not in (Kind.INT, Kind.DECIMAL) or not isinstance(value, (int, float)):
+        return False
+    room = limits(facts.type)
+    return (facts.type.kind is Kind.INT and isinstance(value, float) and not value.is_integer()) or (room is not None and not iv.holds(room, value))
 
 
 # ---------------------------------------------------------------- x + 1 > 5
@@ -270,7 +274,7 @@ def _inverted(
         return
     if bound.type.kind is Kind.FLOAT and any(other.find_all(exp.Column)):
         return
-    room = _half(operator, bound.interval, Facts(facts.type, integral=False) if facts.type.kind is Kind.FLOAT else facts if False else Facts(bound.type))
+    room = _half(operator, bound.interval, whole=facts.integral and fixed.integral)
     if room is None:
         return
     if operation is exp.Add:
@@ -308,7 +312,7 @@ def _filter_domain(node: exp.Expression, known: Known, scope: Scope, *, holds: b
 
 
 # ---------------------------------------------------------------- branches of CASE
-def branches(node: exp.Expression, found: list[Term], scope: Scope) -> tuple[Interval | None, Interval | None] | None:
+def branches(node: exp.Expression, type_: SqlType, scope: Scope) -> tuple[Interval | None, Interval | None] | None:
     """Promised and proven interval of a CASE whose conditions say something of the column its branches return.
 
     Only where all conditions are about one column and are NULL only if it is: then a branch is reached with the
@@ -340,6 +344,8 @@ def branches(node: exp.Expression, found: list[Term], scope: Scope) -> tuple[Int
             here = assume(conditions[position], known, scope, holds=True) if position < len(conditions) else known
             term = scope.on(here).term(result)
             if term.type.kind is not Kind.NULL:
+                if term.type.kind is not type_.kind and type_.kind not in NUMERIC:
+                    term = to_type(term, type_, scope, result)
                 if term.interval is None:
                     return None
                 parts.append(term.interval)

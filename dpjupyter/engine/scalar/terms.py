@@ -35,6 +35,7 @@ class Term:
     integral: bool = False
     from_unit: bool = False
     domain: tuple[Value, ...] | None = None
+    nan: bool = False  # may be NaN while the data keeps the policy; bounds on a column promise that it is not
 
     @property
     def facts(self) -> Facts:
@@ -60,10 +61,17 @@ class Term:
 Rule = Callable[[exp.Expression, "Scope"], Term]
 
 
+class TooWideError(Exception):
+    """Arithmetic under a guard does not fit the fast type."""
+
+
 class Scope:
     """Facts of the columns in sight, the dialect of the lowering, and the rules."""
 
-    def __init__(self, columns: Mapping[str, Facts], dialect: str, rules: Mapping[type[exp.Expression], Rule]) -> None:
+    def __init__(
+        self, columns: Mapping[str, Facts], dialect: str, rules: Mapping[type[exp.Expression], Rule], assumed: Mapping[str, Interval] | None = None
+    ) -> None:
+        self.assumed = assumed  # intervals that a guard around the whole expression makes true
         self.columns = columns
         self.dialect = dialect
         self.rules = rules
@@ -101,7 +109,11 @@ class Scope:
 
     def on(self, columns: Mapping[str, Facts]) -> Scope:
         """The same rules and dialect over other facts."""
-        return Scope(columns, self.dialect, self.rules)
+        return Scope(columns, self.dialect, self.rules, self.assumed)
+
+    def assuming(self, assumed: Mapping[str, Interval]) -> Scope:
+        """The same under a guard; widening raises :class:`TooWideError` instead."""
+        return Scope(self.columns, self.dialect, self.rules, assumed)
 
     def terms(self, nodes: Iterable[exp.Expression]) -> list[Term]:
         """Analyse several nodes."""
@@ -118,8 +130,11 @@ class Scope:
             interval = interval or iv.ALL
         elif known.type.kind is Kind.BOOL:
             interval = interval or iv.BOOLEAN
+        if self.assumed is not None and node.name in self.assumed and proven is not None:
+            proven = iv.meet(proven, self.assumed[node.name]) or proven
         integral = known.integral or known.type.kind in (Kind.INT, Kind.BOOL, Kind.DATE, Kind.TIMESTAMP)
-        return Term(exp.column(node.name), known.type, interval, proven, known.nullable, integral, known.from_unit, known.domain)
+        nan = known.type.kind is Kind.FLOAT and not (interval is not None and interval.finite)
+        return Term(exp.column(node.name), known.type, interval, proven, known.nullable, integral, known.from_unit, known.domain, nan)
 
 
 # ---------------------------------------------------------------- refusing
@@ -156,8 +171,8 @@ def limits(type_: SqlType, dialect: str = "duckdb") -> Interval | None:
                 top = float(10**type_.precision - 1)
                 top = top if type_.precision < 16 else iv.above(top)
                 return Interval(-top, top)
-            # Snowflake's INTEGER is NUMBER(38, 0); operands are guarded to 64 bits before arithmetic.
-            top = 2.0 ** ((max(type_.bits, 64) if dialect == "snowflake" else type_.bits) - 1)
+            # Snowflake's INTEGER is NUMBER(38, 0).
+            top = 1e38 if dialect == "snowflake" else 2.0 ** (type_.bits - 1)
             return Interval(-top, top - 1 if top < 2.0**53 else top)
         case Kind.DECIMAL:
             top = iv.above(10.0 ** (type_.precision - type_.scale))
@@ -259,8 +274,14 @@ def within(term: Term, top: int) -> Term:
         return term
     tree = when(between(term.tree, number(-top), number(top)), term.tree)
     proven = iv.meet(term.sure, bound) or bound
-    interval = iv.meet(term.span, bound) or bound
+    # Where nothing is promised the guard is no bound to sum by: it stays unbounded.
+    interval = (iv.meet(term.span, bound) or bound) if term.span.finite else term.interval
     return replace(term, tree=tree, proven=proven, interval=interval, nullable=term.nullable or not iv.inside(term.span, bound), domain=None)
+
+
+def maybe_nan(terms: Iterable[Term]) -> bool:
+    """Whether arithmetic on the arguments may give NaN: one of them is, or infinities meet."""
+    return any(t.nan or not t.span.finite for t in terms)
 
 
 def strict(terms: Iterable[Term]) -> bool:
@@ -286,9 +307,7 @@ def plain_integer(term: Term, scope: Scope) -> Term:
     if term.type.kind is not Kind.INT or not isinstance(term.tree, exp.Column):
         return term
     if scope.snowflake:
-        if term.type.precision:
-            return term
-        return replace(within(term, 2**63 - 1), type=integer(64))
+        return term
     if term.type.precision or term.type.text.startswith("U"):
         wide = integer(max(term.type.bits, 64))
         return replace(term, tree=cast(term.tree, wide, scope.dialect), type=wide)
@@ -346,7 +365,9 @@ def _from_text(term: Term, type_: SqlType, scope: Scope, node: exp.Expression) -
         return literal_term(value, type_, scope)
     interval = limits(type_)
     whole = type_.kind in (Kind.INT, Kind.DATE, Kind.TIMESTAMP)
-    return Term(try_cast(term.tree, type_, scope.dialect), type_, iv.ALL if interval else None, interval, nullable=True, integral=whole, from_unit=term.from_unit)
+    tree = try_cast(term.tree, type_, scope.dialect)
+    nan = type_.kind is Kind.FLOAT
+    return Term(tree, type_, iv.ALL if interval else None, interval, nullable=True, integral=whole, from_unit=term.from_unit, nan=nan)
 
 
 def literal_term(value: Value, type_: SqlType, scope: Scope) -> Term:

@@ -221,6 +221,8 @@ def column_facts(column: Column) -> Facts:
     if column.bounds is not None:
         low, high = column.bounds
         interval = Interval(ordinal(low, type_), ordinal(high, type_))
+        if max(abs(interval.lower), abs(interval.upper)) > 2.0**53:
+            interval = iv.outward(interval, 1)
     if column.domain is not None:
         try:
             kept = [value_of(value, type_) for value in column.domain]

@@ -10,27 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from math import isqrt
+from fractions import Fraction
+from math import ceil, isqrt
 
 from sqlglot import exp
 
-from dpjupyter.engine.model import BOOL, DOUBLE, NULLTYPE, TEXT, Interval, Kind
+from dpjupyter.engine.model import BOOL, DOUBLE, NULLTYPE, TEXT, Interval, Kind, SqlType
 from dpjupyter.engine.scalar import intervals as iv
 from dpjupyter.engine.scalar.rules import dates
 from dpjupyter.engine.scalar.terms import (
-    TIMED,
     Rule,
     Scope,
     Term,
+    TooWideError,
     as_double,
+    between,
     bits_for,
     cast,
     decimal,
     int_digits,
     integer,
+    limits,
+    maybe_nan,
     number,
     operand,
-    refused,
     strict,
     tainted,
     when,
@@ -40,6 +43,7 @@ from dpjupyter.engine.scalar.terms import (
 
 _LONG = 18  # digits of a 64-bit DECIMAL
 _MOST = 38  # digits of the widest exact type of both warehouses
+Span = Callable[[Interval, Interval], Interval]
 
 
 # ---------------------------------------------------------------- literals
@@ -49,7 +53,7 @@ def literal(node: exp.Expression, scope: Scope) -> Term:
     if node.args.get("is_string"):
         return Term(node.copy(), TEXT, nullable=False, domain=(node.name,))
     value = Decimal(node.name)
-    spot = iv.of_exact(_fraction(value))
+    spot = iv.of_exact(Fraction(value))
     if "e" in node.name.lower():
         type_ = DOUBLE
     elif "." in node.name:
@@ -58,17 +62,10 @@ def literal(node: exp.Expression, scope: Scope) -> Term:
         precision = max(len(digits), scale, 1)
         type_ = decimal(precision, scale) if precision <= _MOST else DOUBLE
     else:
-        bits = max(bits_for(spot), 32) if abs(value) < 2**63 else 128
-        type_ = integer(bits) if abs(value) < 10**_MOST else DOUBLE
+        type_ = integer(max(_literal_bits(int(value)), 32)) if abs(value) < 10**_MOST else DOUBLE
     whole = value == value.to_integral_value()
     known = int(value) if type_.kind is Kind.INT else float(value)
     return Term(node.copy(), type_, spot, spot, nullable=False, integral=whole, domain=(known,))
-
-
-def _fraction(value: Decimal):  # noqa: ANN202
-    from fractions import Fraction
-
-    return Fraction(value)
 
 
 def boolean(node: exp.Expression, scope: Scope) -> Term:
@@ -86,41 +83,134 @@ def null(node: exp.Expression, scope: Scope) -> Term:
 
 
 # ---------------------------------------------------------------- exact numbers
+def _literal_bits(value: int) -> int:
+    return next((bits for bits in (8, 16, 32, 64) if -(2 ** (bits - 1)) <= value < 2 ** (bits - 1)), 128)
+
+
 def natural_bits(a: Term, b: Term) -> int:
     """Width DuckDB computes in; literals take the type of their company."""
-    widths = [t.type.bits if not t.literal else bits_for(t.sure) for t in (a, b)]
-    return max(*widths, 8)
+    return max(_literal_bits(int(t.domain[0] or 0)) if t.literal and t.domain else t.type.bits for t in (a, b))
 
 
-def _exact(node: exp.Expression, a: Term, b: Term, scope: Scope, span: Callable[[Interval, Interval], Interval]) -> Term:
+def digits_of(term: Term) -> int:
+    """Digits before the point that the term's values need, from its proven interval and from its type."""
+    by_value = int_digits(term.sure)
+    return min(by_value, term.type.precision - term.type.scale) if term.type.precision else by_value
+
+
+def width_of(term: Term) -> int:
+    """Digits of the DECIMAL that DuckDB computes with; integers count by their type."""
+    if term.type.kind is Kind.DECIMAL or term.type.precision:
+        return term.type.precision
+    return {8: 3, 16: 5, 32: 10, 64: 19}.get(term.type.bits, _MOST)
+
+
+def _exact(node: exp.Expression, a: Term, b: Term, scope: Scope, span: Span) -> Term:
     """``+ - *`` of integers and DECIMALs."""
-    product = isinstance(node, exp.Mul)
     whole = a.type.kind is Kind.INT and b.type.kind is Kind.INT
-    if whole and int_digits(span(a.sure, b.sure)) > _MOST:
-        top = isqrt(10**_MOST) - 1 if product else 10**_MOST // 2 - 1
-        a, b = within(a, top), within(b, top)
-    proven, interval = span(a.sure, b.sure), span(a.span, b.span)
-    if whole:
-        left, type_ = _integers(a, b, proven, scope)
-        return _binary(node, left, b.tree, type_, interval, proven, (a, b))
-    scales = (a.type.scale, b.type.scale)
-    scale = sum(scales) if product else max(scales)
-    digits = max(int_digits(proven), int_digits(a.sure), int_digits(b.sure)) if not product else int_digits(proven)
-    if digits + scale > _MOST or scale > 30:
-        a, b = as_double(a, scope), as_double(b, scope)
-        return _binary(node, a.tree, b.tree, DOUBLE, interval, proven, (a, b))
-    left = a.tree
+    done = _whole(node, a, b, scope, span) if whole else _fractional(node, a, b, scope, span)
+    if done is not None:
+        return done
+    if scope.assumed is not None:
+        raise TooWideError
+    guarded = _guarded(node, scope)
+    if guarded is not None:
+        return guarded
+    return _widened_whole(node, a, b, scope, span) if whole else _widened_fractional(node, a, b, scope, span)
+
+
+def _whole(node: exp.Expression, a: Term, b: Term, scope: Scope, span: Span) -> Term | None:
+    """Integers that fit 64 bits (on Snowflake 38 digits)."""
+    proven = span(a.sure, b.sure)
+    need = bits_for(proven)
     if scope.snowflake:
-        return _binary(node, left, b.tree, decimal(_MOST, scale), interval, proven, (a, b))
-    if product and digits + scale > _LONG:
-        # With an operand above 18 digits DuckDB multiplies in 128 bits.
-        left = cast(a.tree, decimal(max(_LONG + 1, int_digits(a.sure) + scales[0]), scales[0]), scope.dialect)
-        return _binary(node, left, b.tree, decimal(_MOST, scale), interval, proven, (a, b))
-    width = _LONG if product else min(_MOST, max(digits, int_digits(a.sure), int_digits(b.sure), 10) + scale + 1)
-    return _binary(node, left, b.tree, decimal(max(width, 1), scale), interval, proven, (a, b))
+        return _binary(node, a.tree, b.tree, integer(max(need, 64)), span, (a, b)) if need else None
+    have = natural_bits(a, b)
+    if have <= 64 and not 0 < need <= 64:
+        return None
+    if 0 < need <= have:
+        return _binary(node, a.tree, b.tree, integer(max(have, 32)), span, (a, b))
+    if 0 < need <= 64:
+        return _binary(node, cast(a.tree, integer(64), scope.dialect), b.tree, integer(64), span, (a, b))
+    return None
 
 
-def _integers(a: Term, b: Term, proven: Interval, scope: Scope) -> tuple[exp.Expression, object]:
+def _widened_whole(node: exp.Expression, a: Term, b: Term, scope: Scope, span: Span) -> Term:
+    """38 digits; operands so large that even these do not suffice become NULL."""
+    if int_digits(span(a.sure, b.sure)) > _MOST:
+        top = isqrt(10**_MOST) - 1 if isinstance(node, exp.Mul) else 10**_MOST // 2 - 1
+        a, b = within(a, top), within(b, top)
+    left = a.tree if scope.snowflake or natural_bits(a, b) == 128 else cast(a.tree, integer(128), scope.dialect)
+    return _binary(node, left, b.tree, integer(128), span, (a, b))
+
+
+def _fractional(node: exp.Expression, a: Term, b: Term, scope: Scope, span: Span) -> Term | None:
+    """DECIMALs whose product fits 18 digits and whose sum fits 38 (on Snowflake: both 38)."""
+    product = isinstance(node, exp.Mul)
+    scale = a.type.scale + b.type.scale if product else max(a.type.scale, b.type.scale)
+    parts = (digits_of(a), digits_of(b))
+    digits = min(int_digits(span(a.sure, b.sure)), sum(parts) if product else max(parts) + 1)
+    if scope.snowflake:
+        # Beyond 12 digits after the point Snowflake would round a product.
+        fits = max(digits, *parts) + scale <= _MOST and (not product or scale <= max(12, a.type.scale, b.type.scale))
+        return _binary(node, a.tree, b.tree, decimal(_MOST, scale), span, (a, b)) if fits else None
+    widths = (width_of(a), width_of(b))
+    if product:
+        if digits + scale > _LONG or max(widths) > _LONG or scale > _LONG:
+            return None
+        return _binary(node, a.tree, b.tree, decimal(max(min(sum(widths), _LONG), 1), scale), span, (a, b))
+    if max(digits, *parts) + scale > _MOST:
+        return None
+    natural = max(w - t.type.scale for w, t in zip(widths, (a, b), strict=True)) + scale + 1
+    return _binary(node, a.tree, b.tree, decimal(min(natural, _MOST), scale), span, (a, b))
+
+
+def _widened_fractional(node: exp.Expression, a: Term, b: Term, scope: Scope, span: Span) -> Term:
+    """DECIMAL products of up to 38 digits in 128 bits, everything else as DOUBLE."""
+    scale = a.type.scale + b.type.scale
+    parts = (digits_of(a), digits_of(b))
+    digits = min(int_digits(span(a.sure, b.sure)), sum(parts))
+    if isinstance(node, exp.Mul) and not scope.snowflake and digits + scale <= _MOST and scale <= 30:
+        left = a.tree
+        if max(width_of(a), width_of(b)) <= _LONG:
+            # With an operand above 18 digits DuckDB multiplies in 128 bits.
+            left = cast(a.tree, decimal(max(_LONG + 1, digits_of(a) + a.type.scale), a.type.scale), scope.dialect)
+        return _binary(node, left, b.tree, decimal(_MOST, scale), span, (a, b))
+    a, b = as_double(a, scope), as_double(b, scope)
+    return _binary(node, a.tree, b.tree, DOUBLE, span, (a, b))
+
+
+_PLAIN = (exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Paren, exp.Column, exp.Identifier, exp.Literal)
+
+
+def _guarded(node: exp.Expression, scope: Scope) -> Term | None:
+    """The bare arithmetic under ``CASE WHEN columns are about within their bounds THEN ... END``.
+
+    Rows outside become NULL instead of being computed in a wider and slower type. The guard is as far from the
+    promised bounds as the fast type allows, up to a millionfold.
+    """
+    if not all(isinstance(part, _PLAIN) for part in node.walk()):
+        return None
+    promised: dict[str, float] = {}
+    for column in node.find_all(exp.Column):
+        known = scope.columns[column.name]
+        if known.interval is not None and known.interval.finite and known.type.kind in (Kind.INT, Kind.DECIMAL):
+            promised[column.name] = max(abs(known.interval.lower), abs(known.interval.upper), 1.0)
+    for factor in (1e6, 1e3, 1e1, 1.0) if promised else ():
+        assumed = {name: Interval(-float(ceil(most * factor)), float(ceil(most * factor))) for name, most in promised.items()}
+        assumed = {name: room for name, room in assumed.items() if not iv.inside(limits(scope.columns[name].type, scope.dialect) or iv.ALL, room)}
+        if not assumed:
+            continue
+        try:
+            inner = scope.assuming(assumed).term(node)
+        except TooWideError:
+            continue
+        tests = [between(exp.column(name), number(room.lower), number(room.upper)) for name, room in sorted(assumed.items())]
+        return replace(inner, tree=when(exp.and_(*tests, wrap=False), inner.tree))
+    return None
+
+
+def _integers(a: Term, b: Term, proven: Interval, scope: Scope) -> tuple[exp.Expression, SqlType]:
     if scope.snowflake:
         return a.tree, integer(max(bits_for(proven), 64))
     have = natural_bits(a, b)
@@ -131,20 +221,22 @@ def _integers(a: Term, b: Term, proven: Interval, scope: Scope) -> tuple[exp.Exp
     return cast(a.tree, wide, scope.dialect), wide
 
 
-def _binary(node: exp.Expression, left: exp.Expression, right: exp.Expression, type_, interval, proven, args: tuple[Term, Term]) -> Term:  # noqa: ANN001
+def _binary(node: exp.Expression, left: exp.Expression, right: exp.Expression, type_: SqlType, span: Span, args: tuple[Term, Term]) -> Term:
     tree = type(node)(this=wrap(left.copy()), expression=wrap(right.copy()))
+    interval, proven = span(args[0].span, args[1].span), span(args[0].sure, args[1].sure)
     whole = all(t.integral for t in args)
-    return Term(tree, type_, interval, proven, strict(args), integral=whole, from_unit=tainted(args))
+    nan = type_.kind is Kind.FLOAT and any(t.type.kind is Kind.FLOAT for t in args) and maybe_nan(args)
+    return Term(tree, type_, interval, proven, strict(args), integral=whole, from_unit=tainted(args), nan=nan)
 
 
-def _operator(span: Callable[[Interval, Interval], Interval]) -> Rule:
+def _operator(span: Span) -> Rule:
     def rule(node: exp.Expression, scope: Scope) -> Term:
         timed = dates.arithmetic(node, scope)
         if timed is not None:
             return timed
         a, b = operand(node.this, scope), operand(node.expression, scope)
         if Kind.FLOAT in (a.type.kind, b.type.kind):
-            return _binary(node, a.tree, b.tree, DOUBLE, span(a.span, b.span), span(a.sure, b.sure), (a, b))
+            return _binary(node, a.tree, b.tree, DOUBLE, span, (a, b))
         return _exact(node, a, b, scope, span)
 
     return rule
@@ -162,7 +254,7 @@ def negate(node: exp.Expression, scope: Scope) -> Term:
             type_ = integer(64 if a.type.bits < 64 else 128)
             tree = cast(a.tree, type_, scope.dialect)
     domain = (-value for value in a.domain) if a.literal and a.domain else None  # type: ignore[operator]
-    return Term(exp.Neg(this=wrap(tree.copy())), type_, interval, proven, a.nullable, a.integral, a.from_unit, tuple(domain) if domain else None)
+    return Term(exp.Neg(this=wrap(tree.copy())), type_, interval, proven, a.nullable, a.integral, a.from_unit, tuple(domain) if domain else None, a.nan)
 
 
 # ---------------------------------------------------------------- division
@@ -177,7 +269,8 @@ def divide(node: exp.Expression, scope: Scope) -> Term:
         if zero:
             right = exp.Nullif(this=b.tree.copy(), expression=exp.Literal.number("0"))
     tree = exp.Div(this=wrap(left.copy()), expression=wrap(right.copy()), typed=False, safe=False)
-    return Term(tree, DOUBLE, interval, proven, strict((a, b)) or iv.holds(b.span, 0.0), from_unit=tainted((a, b)))
+    nan = maybe_nan((a, b)) or (iv.holds(a.span, 0.0) and iv.holds(b.span, 0.0))
+    return Term(tree, DOUBLE, interval, proven, strict((a, b)) or iv.holds(b.span, 0.0), from_unit=tainted((a, b)), nan=nan)
 
 
 def _nonzero(b: Term) -> exp.Expression:
@@ -211,7 +304,8 @@ def int_divide(node: exp.Expression, scope: Scope) -> Term:
         tree: exp.Expression = exp.Trunc(this=quotient)
     else:
         tree = exp.IntDiv(this=wrap(left.copy()), expression=wrap(_nonzero(b)))
-    return Term(tree, type_, interval, proven, nullable, integral=True, from_unit=tainted((a, b)))
+    nan = type_.kind is Kind.FLOAT and maybe_nan((a, b))
+    return Term(tree, type_, interval, proven, nullable, integral=True, from_unit=tainted((a, b)), nan=nan)
 
 
 def modulo(node: exp.Expression, scope: Scope) -> Term:
@@ -231,8 +325,11 @@ def modulo(node: exp.Expression, scope: Scope) -> Term:
         else:
             a, b = as_double(a, scope), as_double(b, scope)
             left = a.tree
-    tree = exp.Mod(this=wrap(left.copy()), expression=wrap(_nonzero(b)))
-    return Term(tree, type_, interval, proven, nullable, integral=whole, from_unit=tainted((a, b)))
+    # Of DOUBLEs by zero it is NaN on DuckDB.
+    divisor = b.tree.copy() if type_.kind is Kind.FLOAT and not scope.snowflake else _nonzero(b)
+    tree = exp.Mod(this=wrap(left.copy()), expression=wrap(divisor))
+    nan = type_.kind is Kind.FLOAT and (maybe_nan((a, b)) or iv.holds(b.span, 0.0))
+    return Term(tree, type_, interval, proven, nullable, integral=whole, from_unit=tainted((a, b)), nan=nan)
 
 
 RULES: dict[type[exp.Expression], Rule] = {

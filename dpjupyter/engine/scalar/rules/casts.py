@@ -78,7 +78,7 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
         whole = want in (Kind.INT, Kind.BOOL, *TIMED)
         interval = None if bounds is None else iv.BOOLEAN if want is Kind.BOOL else iv.ALL
         tree = exp.TryCast(this=a.tree.copy(), to=data_type_of(type_, scope), safe=True, requires_string=scope.snowflake)
-        return Term(tree, type_, interval, bounds, True, whole, a.from_unit)
+        return Term(tree, type_, interval, bounds, True, whole, a.from_unit, nan=want is Kind.FLOAT)
     if have in TIMED and want in TIMED:
         factor = (lambda x: x * DAY_US) if want is Kind.TIMESTAMP else (lambda x: x if abs(x) == iv.INF else float(x // DAY_US))
         spans = [Interval(factor(i.lower), factor(i.upper)) for i in (a.span, a.sure)]
@@ -93,11 +93,12 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
 def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
     want = type_.kind
     digits = 0 if want is Kind.INT else type_.scale
-    whole = want is Kind.INT or a.integral
+    whole = want is Kind.INT or (a.integral and (a.type.kind is not Kind.FLOAT or want is Kind.FLOAT))
+    single = type_.text in FLOAT32 and not scope.snowflake
 
     def span(i: Interval) -> Interval:
         if want is Kind.FLOAT:
-            if type_.text in FLOAT32 and not scope.snowflake:
+            if single:
                 return Interval(i.lower - abs(i.lower) * 2.0**-23 - 1e-44, i.upper + abs(i.upper) * 2.0**-23 + 1e-44)
             return i
         if a.type.kind in (Kind.INT, Kind.BOOL) or (want is Kind.DECIMAL and a.type.kind is Kind.DECIMAL and a.type.scale <= type_.scale):
@@ -109,9 +110,9 @@ def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
             return Interval(min(found.lower, ends[0]), max(found.upper, ends[1]))
         return iv.outward(found)
 
-    bounds = limits(type_, scope.dialect) or iv.ALL
+    bounds = Interval(-3.4e38, 3.4e38) if single else limits(type_, scope.dialect) or iv.ALL
     interval, proven = span(a.span), span(a.sure)
-    fits = want is Kind.FLOAT or (iv.inside(proven, bounds) if a.type.kind in (Kind.INT, Kind.BOOL) else False) or _digits_fit(a, proven, type_)
+    fits = (want is Kind.FLOAT and (not single or iv.inside(a.sure, bounds))) or (iv.inside(proven, bounds) if a.type.kind in (Kind.INT, Kind.BOOL) else False) or _digits_fit(a, proven, type_)
     promised = fits or iv.inside(interval, bounds)
     if fits:
         tree = exp.Cast(this=a.tree.copy(), to=data_type_of(type_, scope))
@@ -122,11 +123,11 @@ def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
         tree = when(guard, exp.Cast(this=a.tree.copy(), to=data_type_of(type_, scope)))
     else:
         tree = exp.TryCast(this=a.tree.copy(), to=data_type_of(type_, scope), safe=True)
-    kept = iv.meet(interval, bounds) or interval
-    sure = iv.meet(proven, bounds) or bounds
+    kept = interval if single else iv.meet(interval, bounds) or interval
+    sure = proven if single else iv.meet(proven, bounds) or bounds
     # NaN has no place in an exact type.
-    maybe_nan = a.type.kind is Kind.FLOAT and want is not Kind.FLOAT
-    return Term(tree, type_, kept, sure, a.nullable or not promised or maybe_nan, whole, a.from_unit)
+    nullable = a.nullable or not promised or (a.nan and want is not Kind.FLOAT)
+    return Term(tree, type_, kept, sure, nullable, whole, a.from_unit, nan=a.nan and want is Kind.FLOAT)
 
 
 def _digits_fit(a: Term, proven: Interval, type_: SqlType) -> bool:

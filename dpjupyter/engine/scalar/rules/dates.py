@@ -85,7 +85,7 @@ def in_calendar(term: Term, scope: Scope, low_pad: int = 0, high_pad: int = 0) -
         return term
     tree = when(between(term.tree, _day_literal(int(inner.lower)), _day_literal(int(inner.upper))), term.tree.copy())
     promised = iv.inside(term.span, room)
-    kept = iv.meet(term.span, room) or room
+    kept = (iv.meet(term.span, room) or room) if term.span.finite else term.interval
     return replace(term, tree=tree, interval=kept, proven=iv.meet(term.sure, room) or room, nullable=term.nullable or not promised, domain=None)
 
 
@@ -96,14 +96,14 @@ def truncate(node: exp.Expression, argument: exp.Expression, name: str, scope: S
     if unit not in _TRUNC_UNITS:
         raise refused(node, f"{name} is not a unit that DATE_TRUNC is answered for.", "Use year, quarter, month, week, day, hour, minute or second.")
     a = timed(argument, scope)
-    guarded = a if scope.snowflake else in_calendar(a, scope, low_pad=366_000 if unit in ("MILLENNIUM", "CENTURY", "DECADE") else 7)
+    guarded = a if scope.snowflake else in_calendar(a, scope, low_pad=366_000 if unit in ("MILLENNIUM", "CENTURY", "DECADE") else 0)
 
     def span(i: Interval | None) -> Interval:
         full = micros(a, i)
         return Interval(calendar.truncate(full.lower, unit), calendar.truncate(full.upper, unit))
 
     tree: exp.Expression = exp.TimestampTrunc(this=guarded.tree.copy(), unit=exp.var(unit))
-    keep_date = a.type.kind is Kind.DATE and (bool(node.args.get("input_type_preserved")) or isinstance(node, (exp.DateTrunc, exp.Trunc)))
+    keep_date = a.type.kind is Kind.DATE and bool(node.args.get("input_type_preserved"))
     result = DATE if keep_date and unit not in ("HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND") else TIMESTAMP
     if scope.snowflake and result is TIMESTAMP and a.type.kind is Kind.DATE:
         tree = cast(tree, TIMESTAMP, scope.dialect)
@@ -130,7 +130,9 @@ def part(node: exp.Expression, argument: exp.Expression, name: str, scope: Scope
     a = timed(argument, scope)
     if unit == "EPOCH":
         scale = Interval(1e6, 1e6)
-        tree: exp.Expression = exp.Extract(this=exp.var("EPOCH_SECOND" if scope.snowflake else "EPOCH"), expression=a.tree.copy())
+        tree: exp.Expression = (
+            exp.Extract(this=exp.var("EPOCH_SECOND"), expression=a.tree.copy()) if scope.snowflake else exp.TimeToUnix(this=a.tree.copy())
+        )
         spans = [iv.outward(iv.div(micros(a, i), scale)) for i in (a.interval, a.proven)]
         return Term(tree, DOUBLE, spans[0], spans[1], _may_be_infinite(a), from_unit=a.from_unit)
     if unit in _YEARS:
@@ -157,7 +159,8 @@ def part(node: exp.Expression, argument: exp.Expression, name: str, scope: Scope
             raise refused(node)
         tree = exp.Extract(this=exp.var(names.get(unit, unit)), expression=guarded.tree.copy())
     else:
-        tree = exp.Anonymous(this="DATE_PART", expressions=[exp.Literal.string(unit.lower()), guarded.tree.copy()])
+        # DATE_PART of a constant NULL is a DOUBLE; the functions named after the parts are not.
+        tree = exp.Anonymous(this={"DOW": "DAYOFWEEK", "DOY": "DAYOFYEAR"}.get(unit, unit), expressions=[guarded.tree.copy()])
     return Term(tree, BIGINT, interval, proven, guarded.nullable or _may_be_infinite(a), True, a.from_unit)
 
 
@@ -218,7 +221,8 @@ def difference(node: exp.Expression, scope: Scope) -> Term:
 
     def span(parts: list[Interval]) -> Interval:
         a, b = (Interval(calendar.index(i.lower, unit), calendar.index(i.upper, unit)) for i in parts)
-        return iv.sub(a, b)
+        # DuckDB counts weeks from 1970 towards zero on both sides, so one boundary may be missed.
+        return iv.add(iv.sub(a, b), Interval(-1.0, 1.0)) if unit == "WEEK" else iv.sub(a, b)
 
     interval = span([micros(e, e.interval) for e in kept])
     proven = span([micros(e, e.proven) for e in kept])

@@ -20,6 +20,7 @@ from dpjupyter.engine.scalar.terms import (
     decimal,
     int_digits,
     integer,
+    maybe_nan,
     number,
     operand,
     refused,
@@ -46,7 +47,7 @@ def absolute(node: exp.Expression, scope: Scope) -> Term:
         else:
             type_ = integer(64 if type_.bits < 64 else 128)
             tree = cast(tree, type_, scope.dialect)
-    return Term(exp.Abs(this=tree.copy()), type_, iv.absolute(a.span), iv.absolute(a.sure), a.nullable, a.integral, a.from_unit)
+    return Term(exp.Abs(this=tree.copy()), type_, iv.absolute(a.span), iv.absolute(a.sure), a.nullable, a.integral, a.from_unit, nan=a.nan)
 
 
 def sign(node: exp.Expression, scope: Scope) -> Term:
@@ -64,7 +65,12 @@ def sign(node: exp.Expression, scope: Scope) -> Term:
             exp.If(this=exp.EQ(this=wrap(a.tree.copy()), expression=zero.copy()), true=zero.copy()),
         ]
     )
-    return Term(tree, INTEGER, span(a.span), span(a.sure), a.nullable, integral=True, from_unit=a.from_unit)
+    interval, proven = span(a.span), span(a.sure)
+    if a.nan:
+        interval = Interval(interval.lower, 1.0)  # NaN counts as greater than every number
+    if a.type.kind is Kind.FLOAT:
+        proven = Interval(proven.lower, 1.0)
+    return Term(tree, INTEGER, interval, proven, a.nullable, integral=True, from_unit=a.from_unit)
 
 
 # ---------------------------------------------------------------- rounding
@@ -89,7 +95,7 @@ def _rounding(image: Callable[[Interval], Interval]) -> Rule:
                 a = as_double(a, scope)
                 type_ = DOUBLE
         tree = type(node)(this=a.tree.copy())
-        return Term(tree, type_, image(a.span), image(a.sure), a.nullable, integral=True, from_unit=a.from_unit)
+        return Term(tree, type_, image(a.span), image(a.sure), a.nullable, integral=True, from_unit=a.from_unit, nan=a.nan)
 
     return rule
 
@@ -113,7 +119,7 @@ def _scaled(node: exp.Expression, a: Term, digits: int, image: Callable[[Interva
     def span(x: Interval) -> Interval:
         return iv.outward(iv.div(image(iv.outward(iv.mul(x, scale))), scale))
 
-    return Term(tree, DOUBLE, span(a.span), span(a.sure), a.nullable, integral=digits < 0 and a.integral, from_unit=a.from_unit)
+    return Term(tree, DOUBLE, span(a.span), span(a.sure), a.nullable, integral=digits < 0 and a.integral, from_unit=a.from_unit, nan=maybe_nan([a]))
 
 
 def round_(node: exp.Expression, scope: Scope) -> Term:
@@ -143,7 +149,7 @@ def round_(node: exp.Expression, scope: Scope) -> Term:
     if node.args.get("decimals") is not None:
         args["decimals"] = number(digits)
     integral = digits <= 0 or a.integral
-    return Term(exp.Round(**args), type_, iv.rounded(a.span, digits), iv.rounded(a.sure, digits), a.nullable, integral, a.from_unit)
+    return Term(exp.Round(**args), type_, iv.rounded(a.span, digits), iv.rounded(a.sure, digits), a.nullable, integral, a.from_unit, nan=a.nan)
 
 
 def trunc(node: exp.Expression, scope: Scope) -> Term:
@@ -161,7 +167,7 @@ def trunc(node: exp.Expression, scope: Scope) -> Term:
         type_ = SqlType(Kind.INT, bits=128 if width > 18 else 64, precision=width, text=f"DECIMAL({width},0)")
         return Term(exp.Trunc(this=a.tree.copy()), type_, iv.truncated(a.span), iv.truncated(a.sure), a.nullable, True, a.from_unit)
     if digits == 0:
-        return Term(exp.Trunc(this=a.tree.copy()), DOUBLE, iv.truncated(a.span), iv.truncated(a.sure), a.nullable, True, a.from_unit)
+        return Term(exp.Trunc(this=a.tree.copy()), DOUBLE, iv.truncated(a.span), iv.truncated(a.sure), a.nullable, True, a.from_unit, nan=a.nan)
     return _scaled(node, a, digits, iv.truncated, scope)
 
 
@@ -219,12 +225,15 @@ def _real(image: Callable[[Interval], Interval], inside: Interval = iv.ALL, *, o
             tree = when(_condition(a.tree, inside, open_at), tree)
         if not scope.snowflake and least is not None and not ok:
             tree = when(_condition(a.tree, inside, open_at), tree)
-        return Term(tree, DOUBLE, image(a.span), image(a.sure), a.nullable or not promised, from_unit=a.from_unit)
+        nan = maybe_nan([a]) or not promised
+        return Term(tree, DOUBLE, image(a.span), image(a.sure), a.nullable or not promised, from_unit=a.from_unit, nan=nan)
 
     return rule
 
 
 def _condition(tree: exp.Expression, inside: Interval, open_at: float | None) -> exp.Expression:
+    if inside.lower == -iv.INF:
+        return exp.LTE(this=wrap(tree.copy()), expression=number(inside.upper))
     if inside.upper == iv.INF:
         zero = number(inside.lower)
         return exp.GT(this=wrap(tree.copy()), expression=zero) if open_at == inside.lower else exp.GTE(this=wrap(tree.copy()), expression=zero)
@@ -235,8 +244,6 @@ def log(node: exp.Expression, scope: Scope) -> Term:
     """``LOG(x)`` (base 10 on DuckDB) and ``LOG(base, x)``; LOG10 and LOG2 are read as the latter."""
     if node.args.get("expression") is None:
         base, value = 10.0, node.this
-        if scope.snowflake:
-            raise refused(node, "LOG needs a base here.", "Write LOG(10, x) or LN(x).")
     else:
         stated = operand(node.this, scope)
         if stated.sure.lower != stated.sure.upper or not 0 < stated.sure.lower < iv.INF or stated.sure.lower == 1:
@@ -255,7 +262,7 @@ def log(node: exp.Expression, scope: Scope) -> Term:
         tree = exp.Anonymous(this="LOG10" if base == 10.0 else "LOG2", expressions=[a.tree.copy()])
     if scope.snowflake and a.sure.lower <= 0:
         tree = when(exp.GT(this=wrap(a.tree.copy()), expression=number(0)), tree)
-    return Term(tree, DOUBLE, span(a.span), span(a.sure), a.nullable or a.span.lower <= 0, from_unit=a.from_unit)
+    return Term(tree, DOUBLE, span(a.span), span(a.sure), a.nullable or a.span.lower <= 0, from_unit=a.from_unit, nan=a.nan or a.span.lower < 0)
 
 
 def power(node: exp.Expression, scope: Scope) -> Term:
@@ -268,14 +275,14 @@ def power(node: exp.Expression, scope: Scope) -> Term:
     if scope.snowflake and not safe:
         tree = when(exp.GT(this=wrap(a.tree.copy()), expression=number(0)), tree)
     interval, proven = iv.power(a.span, b.span), iv.power(a.sure, b.sure)
-    return Term(tree, DOUBLE, interval, proven, strict((a, b)) or not promised, from_unit=tainted((a, b)))
+    return Term(tree, DOUBLE, interval, proven, strict((a, b)) or not promised, from_unit=tainted((a, b)), nan=maybe_nan((a, b)) or not promised)
 
 
 def atan2(node: exp.Expression, scope: Scope) -> Term:
     """``ATAN2(y, x)``."""
     a, b = as_double(operand(node.this, scope), scope), as_double(operand(node.expression, scope), scope)
     turn = iv.outward(Interval(-math.pi, math.pi))
-    return Term(exp.Atan2(this=a.tree.copy(), expression=b.tree.copy()), DOUBLE, turn, turn, strict((a, b)), from_unit=tainted((a, b)))
+    return Term(exp.Atan2(this=a.tree.copy(), expression=b.tree.copy()), DOUBLE, turn, turn, strict((a, b)), from_unit=tainted((a, b)), nan=a.nan or b.nan)
 
 
 def pi(node: exp.Expression, scope: Scope) -> Term:
@@ -316,14 +323,11 @@ def _extreme(node: exp.Expression, scope: Scope) -> Term:
             return Interval(min(i.lower for i in known), min((i.upper for i in firm), default=max(i.upper for i in known)))
         return Interval(max((i.lower for i in steady), default=min(i.lower for i in known)), max(i.upper for i in known))
 
-    floating = [a.type.kind is Kind.FLOAT and not a.literal for a in args]
     ordered = type_.kind is not Kind.TEXT
-    interval = span([(a.interval, a.nullable, f) for a, f in zip(args, floating, strict=True)]) if ordered else None
-    proven = span([(a.proven, a.nullable, f) for a, f in zip(args, floating, strict=True)]) if ordered else None
-    if ordered and proven is not None and any(a.nullable is False and not a.literal for a in args):
-        # NOT NULL is a promise too: what is proven may rest on literals only.
-        proven = span([(a.proven, not a.literal, f) for a, f in zip(args, floating, strict=True)])
-    return Term(tree, type_, interval, proven, nullable, all(a.integral for a in args), tainted(args))
+    interval = span([(a.interval, a.nullable, a.nan) for a in args]) if ordered else None
+    # NOT NULL is a promise too: what is proven rests on literals only.
+    proven = span([(a.proven, not a.literal, a.type.kind is Kind.FLOAT and not a.literal) for a in args]) if ordered else None
+    return Term(tree, type_, interval, proven, nullable, all(a.integral for a in args), tainted(args), nan=any(a.nan for a in args))
 
 
 def _number_or_any(node: exp.Expression, scope: Scope) -> Term:
@@ -354,30 +358,18 @@ def width_bucket(node: exp.Expression, scope: Scope) -> Term:
     tree = exp.Case(
         ifs=[
             exp.If(this=exp.LT(this=x.copy(), expression=at(least)), true=number(0)),
-            exp.If(this=exp.GTE(this=x.copy(), expression=at(most)), true=number(count + 1)),
             exp.If(this=exp.LT(this=x.copy(), expression=at(most)), true=exp.Least(this=bucket, expressions=[number(count)], ignore_nulls=True)),
+            exp.If(this=exp.LTE(this=x.copy(), expression=at(iv.INF)), true=number(count + 1)),  # not NaN
         ]
     )
 
-    def span(i: Interval) -> Interval:
-        def index(v: float) -> float:
-            if v < least:
-                return 0.0
-            if v >= most:
-                return float(count + 1)
-            return float(min(math.floor((v - least) / step) + 1, count))
-
-        # NaN counts as greater than every number.
-        return Interval(index(i.lower), float(count + 1) if a.type.kind is Kind.FLOAT and not math.isfinite(i.upper) else index(i.upper))
-
     everywhere = Interval(0.0, float(count + 1))
-    del span
     interval = everywhere
     if a.span.finite:
         lo = 0.0 if a.span.lower < least else 1.0
         hi = float(count + 1) if a.span.upper >= most else float(count)
         interval = Interval(lo, hi)
-    return Term(tree, INTEGER, interval, everywhere, a.nullable, True, a.from_unit)
+    return Term(tree, INTEGER, interval, everywhere, a.nullable or a.nan, True, a.from_unit)
 
 
 RULES: dict[type[exp.Expression], Rule] = {

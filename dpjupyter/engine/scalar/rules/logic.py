@@ -143,7 +143,7 @@ def _merge(values: list[Term], type_: SqlType, tree: exp.Expression, *, nullable
     ordered = type_.kind in (*NUMERIC, Kind.BOOL, Kind.DATE, Kind.TIMESTAMP)
     interval = span([v.interval for v in some if not _always_null(v)]) if ordered else None
     proven = span([v.proven for v in some if not _always_null(v)]) if ordered else None
-    return Term(tree, type_, interval, proven, nullable, all(v.integral for v in some), unit)
+    return Term(tree, type_, interval, proven, nullable, all(v.integral for v in some), unit, nan=any(v.nan for v in some))
 
 
 def _always_null(term: Term) -> bool:
@@ -163,16 +163,16 @@ def case(node: exp.Expression, scope: Scope) -> Term:
     ifs = [exp.If(this=c.tree.copy(), true=v.tree.copy()) for c, v in zip(conditions, values, strict=False)]
     tree = exp.Case(ifs=ifs, default=values[-1].tree.copy() if default is not None else None)
     nullable = default is None or any(v.nullable for v in values)
-    clamped = _clamp(node, conditions, values, scope)
+    clamped = _clamp(node, type_, scope)
     done = _merge(values, type_, tree, nullable=nullable, unit=tainted([*conditions, *values]))
     return replace(done, interval=clamped[0], proven=clamped[1]) if clamped else done
 
 
-def _clamp(node: exp.Expression, conditions: list[Term], values: list[Term], scope: Scope) -> tuple[Interval | None, Interval | None] | None:
+def _clamp(node: exp.Expression, type_: SqlType, scope: Scope) -> tuple[Interval | None, Interval | None] | None:
     """``CASE WHEN x < 2 THEN 2 WHEN x > 3 THEN 3 ELSE x END``: each branch knows what its condition says of x."""
     from dpjupyter.engine.scalar import narrowing
 
-    return narrowing.branches(node, values, scope)
+    return narrowing.branches(node, type_, scope)
 
 
 def if_(node: exp.Expression, scope: Scope) -> Term:
