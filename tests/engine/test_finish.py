@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from fractions import Fraction
@@ -91,7 +92,7 @@ def test_direct_columns_have_the_exact_interval_of_their_noise():
 def test_derived_columns_have_nested_intervals_around_the_value():
     answer = finished(plans.averages(), TWO)
     cells = [answer.intervals[str(c)][0][3] for c in CONFIDENCES]
-    for (low, high), (wider_low, wider_high) in zip(cells, cells[1:], strict=False):
+    for (low, high), (wider_low, wider_high) in itertools.pairwise(cells):
         assert wider_low <= low <= 50 <= high <= wider_high
     assert answer.utility[3]["replays"] == 1000
 

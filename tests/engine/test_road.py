@@ -264,11 +264,11 @@ def test_asks_outside_the_policy_cost_nothing(house: House, ask: Ask) -> None:
 
 
 def test_an_exhausted_budget_refuses_before_the_warehouse_is_asked(house: House) -> None:
-    for _ in range(10):
-        house.ask(COUNT, skip_cache=True)
-    with pytest.raises(BudgetExhausted):
-        for _ in range(300):  # the filter's rho branch lets through more than the plain sum
+    for _ in range(300):  # the filter's rho branch lets through more than the plain sum
+        try:
             house.ask(COUNT, skip_cache=True)
+        except BudgetExhausted:
+            break
     asked = len(house.backend.statements)
     with pytest.raises(BudgetExhausted):
         house.ask(COUNT, skip_cache=True)
