@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from tests.contracts.ledger.mariadb import MariaDB
 from tests.gateway.running import PEOPLE_POLICY, Gateway, Starter
 
 
@@ -48,6 +50,24 @@ def starter() -> Iterator[Starter]:
     running = Starter()
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """A private MariaDB server."""
+    server = MariaDB.install(tmp_path_factory.mktemp("mariadb"), "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=2")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a ledger that does not exist yet, on either database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/own.sqlite"
+    server: MariaDB = request.getfixturevalue("mariadb")
+    return server.url(f"ledger_{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture(scope="session")

@@ -202,13 +202,15 @@ class Starter:
         module: str = "dpjupyter.cli",
         settings: Mapping[str, Any] | None = None,
         verify: ssl.SSLContext | bool = True,
+        ledger: str | None = None,
     ) -> Iterator[Gateway]:
-        """A gateway on a free port, with an empty HOME and a SQLite ledger in ``folder``.
+        """A gateway on a free port, with an empty HOME; its ledger is ``ledger``, or a SQLite file in ``folder``.
 
         ``module`` is what python runs: a test's own program may put faults between gateway, ledger and warehouse, and is handed ``settings``.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        port, ledger, log = free_port(), f"sqlite:///{folder}/ledger.sqlite", folder / "log"
+        port, log = free_port(), folder / "log"
+        ledger = ledger or f"sqlite:///{folder}/ledger.sqlite"
         argv = ["gateway", "--policies", str(policies), "--ledger", ledger, "--port", str(port), "--allow-root", *arguments]
         child = self.start(module, argv, environment(folder, settings), log)
         url = f"{'https' if verify is not True else 'http'}://127.0.0.1:{port}"

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.contracts.ledger.mariadb import MariaDB
 from tests.gateway.running import Gateway, Starter, data, error, question
 
 FAULTY = "tests.gateway.faulty"
@@ -31,17 +32,17 @@ COUNT = "SELECT COUNT(*) AS n FROM people"
     ],
 )
 def test_killed_at_any_step_nothing_is_answered_unpaid_or_paid_twice(
-    tmp_path: Path, policies: Path, starter: Starter, step: str, charged: bool, retry: str
+    tmp_path: Path, policies: Path, starter: Starter, ledger_url: str, step: str, charged: bool, retry: str
 ) -> None:
     trap, traceid = tmp_path / "trap", uuid.uuid4().hex
     settings = {"kill": step, "trap": str(trap)}
-    with starter.run(tmp_path / "gateway", policies, module=FAULTY, settings=settings) as gateway:
+    with starter.run(tmp_path / "gateway", policies, module=FAULTY, settings=settings, ledger=ledger_url) as gateway:
         trap.touch()
         with pytest.raises(httpx.TransportError):
             gateway.query(COUNT, epsilon=0.5, traceid=traceid, skip_cache=1)
         assert gateway.process.wait(10)
         assert gateway.ledger.get_budget("test", "clinic", "people").sum_eps == (0.5 if charged else 0.0)
-    with starter.run(tmp_path / "gateway", policies) as gateway:
+    with starter.run(tmp_path / "gateway", policies, ledger=ledger_url) as gateway:
         again = gateway.query(COUNT, epsilon=0.5, traceid=traceid, skip_cache=1)
         if retry == "answered":
             assert data(again)["dp_info"]["receipt"]["request_id"] == traceid
@@ -136,8 +137,8 @@ def test_a_caller_who_hangs_up_finds_the_answer_later(slow: tuple[Gateway, Path,
 
 
 # ---------------------------------------------------------------- races over HTTP
-def test_many_at_once_never_overspend(tmp_path: Path, policies: Path, starter: Starter) -> None:
-    with starter.run(tmp_path / "gateway", policies, "--waiting", "200") as gateway:
+def test_many_at_once_never_overspend(tmp_path: Path, policies: Path, starter: Starter, ledger_url: str) -> None:
+    with starter.run(tmp_path / "gateway", policies, "--waiting", "200", ledger=ledger_url) as gateway:
         answers: list[int] = []
         lock = threading.Lock()
 
@@ -154,6 +155,22 @@ def test_many_at_once_never_overspend(tmp_path: Path, policies: Path, starter: S
         assert row.consumed_budget <= 2.0
         assert answers.count(200) >= 20  # basic composition pays for 20; zCDP may pay for more
         assert gateway.ledger.verify().sound
+
+
+# ---------------------------------------------------------------- the ledger's database goes away
+def test_a_restarted_mysql_is_a_clear_503_and_then_it_goes_on(tmp_path: Path, policies: Path, starter: Starter, mariadb: MariaDB) -> None:
+    with starter.run(tmp_path / "gateway", policies, ledger=mariadb.url("restarted")) as gateway:
+        data(gateway.query(COUNT, epsilon=0.5, skip_cache=1))
+        mariadb.stop(kill=True)
+        try:
+            assert gateway.get("/api/v1/health", None).status_code == 503
+            error(gateway.query(COUNT, traceid="meanwhile", skip_cache=1), 503, "LedgerUnavailable")
+            error(gateway.get("/api/v1/budget/list"), 503, "LedgerUnavailable")
+        finally:
+            mariadb.start()
+        _until(lambda: gateway.get("/api/v1/health", None).status_code == 200)
+        data(gateway.query(COUNT, epsilon=0.5, traceid="meanwhile", skip_cache=1))
+        assert gateway.ledger.get_budget("test", "clinic", "people").sum_eps == 1.0
 
 
 def _streamed(gateway: Gateway, body: dict[str, Any]) -> list[dict[str, Any]]:
