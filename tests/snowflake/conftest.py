@@ -61,12 +61,17 @@ def emulator(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
         yield running
 
 
-def shipped(name: str, backend: str) -> Policy:
-    """The demo's policy with another backend, without the time grid."""
+def policy_text(name: str, backend: str, total: float = 9000.0) -> str:
+    """The demo's policy with another backend, one total for every row, and no time grid."""
     text = (files("dpjupyter.demo") / "policies" / f"{name}.toml").read_text(encoding="utf-8")
-    lines = [f'backend = "{backend}"' if line.startswith("backend =") else line for line in text.splitlines()]
-    lines = ["total_budget = 9000.0" if line.startswith("total_budget =") else line for line in lines]
-    return policies.parse("\n".join(lines))
+    changed = {"backend =": f'backend = "{backend}"', "total_budget =": f"total_budget = {total}"}
+    lines = [next((new for start, new in changed.items() if line.startswith(start)), line) for line in text.splitlines()]
+    return "\n".join(lines).replace("[limits]", "[limits]\ntime_grid_ms = 0")
+
+
+def shipped(name: str, backend: str) -> Policy:
+    """The same, loaded."""
+    return policies.parse(policy_text(name, backend))
 
 
 def _house(name: str, url: str, folder: Path) -> House:
