@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Protocol
 
 from dpjupyter.engine.accounting.numbers import ATTO, MAX_INTEGER, PICO, Real, delta_of, pico_down
@@ -111,7 +110,7 @@ def consumed_epsilon(spent: Loss, slack: Real, limits: RowLimits) -> float:
     Raises: AskRefused: slack out of range.
     """
     basic = spent.pico_epsilon / PICO
-    by_rho = zcdp_epsilon(Fraction(spent.pico_rho, PICO), slack) if spent.pico_rho else 0.0
+    by_rho = zcdp_epsilon(spent.pico_rho / PICO, slack) if spent.pico_rho else 0.0
     if spent.atto_key_delta + spent.atto_gauss_delta > limits.atto_delta:
         return by_rho
     return min(basic, by_rho) if spent.pico_rho else basic

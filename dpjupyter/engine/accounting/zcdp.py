@@ -17,7 +17,8 @@ from functools import lru_cache
 from dpjupyter.engine.accounting.numbers import PICO, WIDE, Real, delta_of, epsilon_of, exact, wide
 
 _STEPS = 80  # halvings: past the precision of a float
-_PRECISE = 1e-9  # of log(alpha - 1): the minimum is flat, its value is then exact to a float
+_PRECISE = 1e-7  # of alpha - 1: the minimum is flat, its value is then exact to a float
+_NEWTON = 60  # steps at most; five are usual
 
 
 def _best_alpha(rho: float, epsilon: float) -> float:
@@ -65,29 +66,27 @@ def zcdp_epsilon(rho: Real, delta: Real) -> float:
     Raises: AskRefused: rho or delta out of range.
     """
     loss = float(exact(rho, "rho"))
-    failure = delta_of(delta, "slack")
-    log_inverse = float(-WIDE.ln(wide(failure)))
-
-    def at(log_over: float) -> float:
-        over = math.exp(log_over)
+    log_inverse = _log_inverse(delta)
+    # The derivative is rho - (log(1/delta) - log(alpha)) / (alpha-1)^2: with u = alpha - 1, a minimum is where
+    # rho*u^2 + log(1+u) = log(1/delta). The left side grows with u; Newton's method, kept inside a bracket.
+    low, high = 0.0, min(math.sqrt(log_inverse / loss), math.expm1(min(log_inverse, 600.0)))
+    over = high
+    for _ in range(_NEWTON):
         log_alpha = math.log1p(over)
-        return (1 + over) * loss + log_over - log_alpha + (log_inverse - log_alpha) / over
+        gap = loss * over * over + log_alpha - log_inverse
+        low, high = (low, over) if gap > 0 else (over, high)
+        step = over - gap / (2 * loss * over + 1 / (1 + over))
+        following = step if low < step < high else (low + high) / 2
+        if abs(following - over) <= _PRECISE * over:
+            break
+        over = following
+    log_alpha = math.log1p(over)
+    return max(0.0, (1 + over) * loss + math.log(over) - log_alpha + (log_inverse - log_alpha) / over)
 
-    # Golden-section search over log(alpha - 1): one valley.
-    ratio = (math.sqrt(5) - 1) / 2
-    low, high = math.log(1e-9), math.log(log_inverse / loss + 2 / math.sqrt(loss) + 10)
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = at(left), at(right)
-    while high - low > _PRECISE:
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - ratio * (high - low)
-            at_left = at(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + ratio * (high - low)
-            at_right = at(right)
-    return max(0.0, min(at_left, at_right))
+
+@lru_cache(maxsize=4096, typed=True)
+def _log_inverse(delta: Real) -> float:
+    return float(-WIDE.ln(wide(delta_of(delta, "slack"))))
 
 
 @lru_cache(maxsize=4096)

@@ -33,14 +33,18 @@ def table_subject(prefix: str, db_name: str, table_name: str) -> str:
     return digest("suspend table", prefix, db_name, table_name)
 
 
+def subjects_of(analyst: str | None, prefix: str, db_name: str, tables: Iterable[str]) -> list[str]:
+    """Keys of everything whose suspension stops a query: its tables, its database, its analyst."""
+    subjects = [table_subject(prefix, db_name, table) for table in sorted({*tables, "*"})]
+    return subjects if analyst is None else [*subjects, analyst_subject(analyst)]
+
+
 def refuse_suspended(connection: Connection, analyst: str | None, prefix: str, db_name: str, tables: Iterable[str]) -> None:
     """Refuse while the analyst, the database or one of the tables is suspended.
 
     Raises: Suspended.
     """
-    subjects = [table_subject(prefix, db_name, table) for table in {*tables, "*"}]
-    if analyst is not None:
-        subjects.append(analyst_subject(analyst))
+    subjects = subjects_of(analyst, prefix, db_name, tables)
     statement = select(suspension).where(suspension.c.subject.in_(subjects), suspension.c.active).limit(1)
     found = connection.execute(statement).first()
     if found is None:

@@ -40,7 +40,7 @@ def ensure(connection: Connection, name: RowName, budget: Budget) -> str:
         if rows.create(connection, name, budget, "policy"):
             return ""
         row = rows.lock(connection, name)
-    assert row is not None  # noqa: S101 - rows are never deleted
+    assert row is not None
     if (row.delta, row.slack) != (budget.delta, budget.slack_or_default):
         # delta and slack cannot be set over HTTP: the policy is their only source.
         change(connection, row, {"delta": budget.delta, "slack": budget.slack_or_default}, "policy")
@@ -56,12 +56,12 @@ def set_budget(connection: Connection, name: RowName, given: dict[str, Any], def
     if row is None:
         rows.create(connection, name, default.model_copy(update=given), by)
         row = rows.lock(connection, name)
-        assert row is not None  # noqa: S101 - made here or by the one who was faster
+        assert row is not None
     changes = {what: value for what, value in given.items() if getattr(row, what) != value}
     if changes:
         change(connection, row, changes, by)
     fresh = rows.lock(connection, name)
-    assert fresh is not None  # noqa: S101 - locked above
+    assert fresh is not None
     return rows.record_of(fresh)
 
 

@@ -58,8 +58,8 @@ def link_hash(previous: str, row: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def link(chain: str, head: tuple[int, str], time: datetime, kind: str, **values: Any) -> dict[str, Any]:
-    """The ledger row that follows ``head`` (its seq and hash), ready to insert."""
+def link(chain: str, head: tuple[int, str], time: datetime | str, kind: str, **values: Any) -> dict[str, Any]:
+    """The ledger row that follows ``head`` (its seq and hash), ready to insert. A ``time`` as text has six digits after the second."""
     row = {**EMPTY, **values, "chain": chain, "seq": head[0] + 1, "time": time, "kind": kind}
     row["hash"] = link_hash(head[1], row)
     return row

@@ -174,6 +174,7 @@ def _mysql(url: URL, pool_size: int, connect_args: dict[str, Any]) -> Engine:
         max_overflow=3 * pool_size,
         pool_timeout=30,
         pool_recycle=1800,
+        pool_reset_on_return=None,  # every path commits or rolls back itself; a second rollback is a round trip
     )
 
     @event.listens_for(engine, "connect")

@@ -1,26 +1,27 @@
 """The debit: one transaction that pays for a query from every row it touches, or changes nothing.
 
-Order inside the transaction: lock the tables' rows in key order, lock the analyst's rows in key order, look at
-suspensions, decide on integers, insert the request (its key is unique: nothing is charged twice), append a link per row,
-update the rows, commit. The warehouse is asked only after the commit.
+Order inside the transaction: lock the tables' rows in key order (and look at suspensions), lock the analyst's rows in key
+order, decide on integers, insert the request (its key is unique: nothing is charged twice), append a link per row, write
+the rows, commit. The warehouse is asked only after the commit. Others wait for the same rows meanwhile, so it takes six
+statements however many rows there are.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, select
 
 from dpjupyter.engine import accounting
-from dpjupyter.engine.ledger import Charge, rows
-from dpjupyter.engine.ledger.access import refuse_suspended
+from dpjupyter.engine.ledger import Charge, rows, statements
+from dpjupyter.engine.ledger.access import refuse_suspended, subjects_of
 from dpjupyter.engine.ledger.chain import link, sql_sha256, storable
 from dpjupyter.engine.ledger.names import TOTAL, RowName, request_key
 from dpjupyter.engine.ledger.records import Outlook, next_recovery, shown_time
 from dpjupyter.engine.ledger.schema import analyst_budget, budget_info, ledger, request
+from dpjupyter.engine.ledger.statements import Locked, Paid
 from dpjupyter.engine.model import Cost, Receipt
 from dpjupyter.errors import BudgetExhausted, BudgetMissing
 
@@ -40,72 +41,88 @@ def debit(connection: Connection, charge: Charge) -> Receipt:
     """
     asked = charge.asked
     wanted = set(charge.tables) | {TOTAL}
-    shared = rows.lock_shared(connection, asked.prefix, asked.db_name, wanted)
+    tables = sorted(wanted)
+    shared, time, stopped = statements.lock_shared(
+        connection, asked.prefix, asked.db_name, tables, subjects_of(asked.analyst, asked.prefix, asked.db_name, tables)
+    )
     found = {row.table_name for row in shared}
     missing = wanted - found - (set() if charge.has_total else {TOTAL})
     if missing or not shared:
         names = ", ".join(sorted(missing or wanted))
         raise BudgetMissing("budget info does not exist", hint=f"No budget row for {names}: the owner makes it.")
-    quotas = [RowName(asked.prefix, asked.db_name, row.table_name, asked.analyst) for row in shared]
-    own = rows.lock_quotas(connection, [name.key for name in quotas])
+    shared_names = [RowName(asked.prefix, asked.db_name, row.table_name) for row in shared]
+    quotas = {name.key: name for name in (RowName(asked.prefix, asked.db_name, row.table_name, asked.analyst) for row in shared)}
+    own = statements.lock_quotas(connection, quotas)
     if len(own) < len(quotas):
         there = {row.row_key for row in own}
-        raise QuotaMissing(tuple(name for name in quotas if name.key not in there))
-    refuse_suspended(connection, asked.analyst, asked.prefix, asked.db_name, found)
+        raise QuotaMissing(tuple(name for name in quotas.values() if name.key not in there))
+    if stopped:
+        refuse_suspended(connection, asked.analyst, asked.prefix, asked.db_name, found)
 
-    locked = [*shared, *own]
-    limits = {row.row_key: rows.limits_of(row) for row in locked}
-    paying = [row for row in locked if accounting.admits(rows.spent_of(row), charge.cost, limits[row.row_key])]
-    able = {row.row_key for row in paying}
-    unable = [row for row in locked if row.row_key not in able]
-    for row in unable:
-        if row.exhausted_strategy != "allow":
-            raise _exhausted(row, charge.cost)
+    locked = [*zip(shared_names, shared, strict=True), *((quotas[row.row_key], row) for row in own)]
+    limits = {row.row_key: rows.limits(row.total_budget, row.delta, row.slack) for _, row in locked}
+    able = {row.row_key for _, row in locked if accounting.admits(row.spent, charge.cost, limits[row.row_key])}
+    for name, row in locked:
+        if row.row_key not in able:
+            _refuse_unless_allowed(connection, name, charge.cost)
 
-    time = shared[0].now
-    details: dict[str, Any] = {
-        "analyst": asked.analyst, "request_id": asked.request_id, "prefix": asked.prefix, "db_name": asked.db_name,
-        "mechanism": _mechanism(charge.cost), "pico_epsilon": _fit(charge.cost.pico_epsilon), "pico_rho": _fit(charge.cost.pico_rho),
-        "atto_key_delta": _fit(charge.cost.atto_key_delta), "atto_gauss_delta": _fit(charge.cost.atto_gauss_delta),
-        "fingerprint": charge.fingerprint, "checksum": asked.checksum, "sql_sha256": sql_sha256(storable(asked.sql)),
-        "detail": _calls(charge.cost),
-    }  # fmt: skip
+    details = _details(charge)
     links: list[dict[str, Any]] = []
-    changes: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    paid: dict[bool, list[tuple[RowName, Paid]]] = {False: [], True: []}
+    unmetered: list[tuple[RowName, tuple[int, str]]] = []
     balances: dict[str, float] = {}
-    before: dict[str, float] = {}
-    for row in locked:
-        name = rows.name_of(row)
-        pays = row.row_key in able
-        entry = link(row.row_key, (row.head_seq, row.head_hash), time, "debit" if pays else "unmetered",
-                     table_name=row.table_name, quota=name.analyst is not None, cycle=row.cycle, **details)  # fmt: skip
+    for name, row in locked:
+        kind = "debit" if row.row_key in able else "unmetered"
+        varying = {"table_name": row.table_name, "quota": name.analyst is not None, "cycle": row.cycle}
+        entry = link(row.row_key, row.head, time, kind, **details, **varying)
         links.append(entry)
-        change = _paid(row, charge.cost, limits[row.row_key], time) if pays else _unpaid(row)
-        changes[name.analyst is not None].append({**change, "head_seq": entry["seq"], "head_hash": entry["hash"], "key": row.row_key})
-        before[name.shown] = accounting.residual_epsilon(row.total_budget, row.consumed_budget)
-        balances[name.shown] = accounting.residual_epsilon(row.total_budget, change["consumed_budget"])
+        head = entry["seq"], entry["hash"]
+        if row.row_key in able:
+            after = _paid(row, charge.cost, limits[row.row_key], time=time, head=head)
+            paid[name.analyst is not None].append((name, after))
+            consumed = after.consumed_budget
+        else:
+            unmetered.append((name, head))
+            consumed = accounting.consumed_epsilon(row.spent, row.slack, limits[row.row_key])
+        balances[name.shown] = accounting.residual_epsilon(row.total_budget, consumed)
 
-    connection.execute(
-        insert(request).values(
-            request_key=request_key(asked.analyst, asked.request_id), analyst=asked.analyst, request_id=asked.request_id,
-            body_sha256=asked.body_sha256, prefix=asked.prefix, db_name=asked.db_name, checksum=asked.checksum,
-            fingerprint=charge.fingerprint, state="debited", unmetered=bool(unable), cancelled=False,
-            max_failures=charge.max_failures, time=time, cycles=json.dumps({row.row_key: row.cycle for row in locked}),
-            sql_text=storable(asked.sql),
-        )
-    )  # fmt: skip
-    connection.execute(insert(ledger), links)
-    connection.execute(_UPDATE_SHARED, changes[False])
-    connection.execute(_UPDATE_QUOTA, changes[True])
+    cycles = json.dumps({row.row_key: row.cycle for _, row in locked})
+    statements.insert(connection, request, [_request(charge, time, cycles, unmetered=bool(unmetered))])
+    statements.insert(connection, ledger, links)
+    for together in paid.values():
+        if together:
+            statements.write(connection, [name for name, _ in together], [after for _, after in together])
+    for name, head in unmetered:
+        statements.write_unmetered(connection, name, head)
     return Receipt(
         request_id=asked.request_id,
         analyst=asked.analyst,
-        debited=tuple(rows.name_of(row).shown for row in paying),
-        unmetered=tuple(rows.name_of(row).shown for row in unable),
-        time=shown_time(time),
+        debited=tuple(name.shown for name, row in locked if row.row_key in able),
+        unmetered=tuple(name.shown for name, _ in unmetered),
+        time=time[:19],
         balances=balances,
-        before=before,
     )
+
+
+def _details(charge: Charge) -> dict[str, Any]:
+    asked, cost = charge.asked, charge.cost
+    return {
+        "analyst": asked.analyst, "request_id": asked.request_id, "prefix": asked.prefix, "db_name": asked.db_name,
+        "mechanism": _mechanism(cost), "pico_epsilon": _fit(cost.pico_epsilon), "pico_rho": _fit(cost.pico_rho),
+        "atto_key_delta": _fit(cost.atto_key_delta), "atto_gauss_delta": _fit(cost.atto_gauss_delta),
+        "fingerprint": charge.fingerprint, "checksum": asked.checksum, "sql_sha256": sql_sha256(storable(asked.sql)),
+        "detail": _calls(cost),
+    }  # fmt: skip
+
+
+def _request(charge: Charge, time: str, cycles: str, *, unmetered: bool) -> dict[str, Any]:
+    asked = charge.asked
+    return {
+        "request_key": request_key(asked.analyst, asked.request_id), "analyst": asked.analyst, "request_id": asked.request_id,
+        "body_sha256": asked.body_sha256, "prefix": asked.prefix, "db_name": asked.db_name, "checksum": asked.checksum,
+        "fingerprint": charge.fingerprint, "state": "debited", "unmetered": unmetered, "cancelled": False,
+        "max_failures": charge.max_failures, "time": time, "cycles": cycles, "sql_text": storable(asked.sql),
+    }  # fmt: skip
 
 
 def outlook(connection: Connection, charge: Charge) -> tuple[Outlook, ...]:
@@ -150,58 +167,41 @@ def _forecast(
     return Outlook(name, total, left(total, before), left(total, after), affordable=pays or allows, unmetered=not pays and allows)
 
 
-def _paid(row: rows.AnyRow, cost: Cost, limits: accounting.RowLimits, time: Any) -> dict[str, Any]:
-    spent = accounting.add(rows.spent_of(row), cost)
+def _paid(row: Locked, cost: Cost, limits: accounting.RowLimits, *, time: str, head: tuple[int, str]) -> Paid:
+    spent = accounting.add(row.spent, cost)
     calls = cost.calls
-    # The gate's integers are exact; the sums for reading follow them wherever they can.
-    delta = Fraction(spent.atto_key_delta + spent.atto_gauss_delta, accounting.ATTO)
     listed = math.fsum(call.delta for call in calls)
     unlisted = max(0.0, (cost.atto_key_delta + cost.atto_gauss_delta) / accounting.ATTO - listed)
     # Key deltas that are no call's own still belong to the product; 1e-17 is rounding, not a delta.
-    kept = math.prod(1 - call.delta for call in calls) * (1 - unlisted if unlisted > 1e-17 else 1.0)  # noqa: PLR2004
-    return {
-        "consumed_budget": accounting.consumed_epsilon(spent, row.slack, limits),
-        "last_update_time": time,
-        "num_dpcall": row.num_dpcall + len(calls),
-        "sum_eps": spent.pico_epsilon / accounting.PICO,
-        "sum_del": float(delta),
-        "sum_sq_eps": math.fsum((row.sum_sq_eps, *(call.epsilon**2 for call in calls))),
-        "sum_exp_eps": math.fsum((row.sum_exp_eps, *(call.epsilon * math.tanh(call.epsilon / 2) for call in calls))),
-        "prod_del": row.prod_del * kept,
-        "spent_pico_epsilon": spent.pico_epsilon,
-        "spent_pico_rho": spent.pico_rho,
-        "spent_atto_key_delta": spent.atto_key_delta,
-        "spent_atto_gauss_delta": spent.atto_gauss_delta,
-        "unmetered_answers": row.unmetered_answers,
-    }
+    kept = math.prod(1 - call.delta for call in calls) * (1 - unlisted if unlisted > 1e-17 else 1.0)
+    return Paid(
+        consumed_budget=accounting.consumed_epsilon(spent, row.slack, limits),
+        last_update_time=time,
+        # The gate's integers are exact: where they can, the sums for reading follow them.
+        sum_eps=spent.pico_epsilon / accounting.PICO,
+        sum_del=(spent.atto_key_delta + spent.atto_gauss_delta) / accounting.ATTO,
+        num_dpcall=len(calls),
+        sum_sq_eps=math.fsum(call.epsilon**2 for call in calls),
+        sum_exp_eps=math.fsum(call.epsilon * math.tanh(call.epsilon / 2) for call in calls),
+        prod_del=kept,
+        spent_pico_epsilon=spent.pico_epsilon,
+        spent_pico_rho=spent.pico_rho,
+        spent_atto_key_delta=spent.atto_key_delta,
+        spent_atto_gauss_delta=spent.atto_gauss_delta,
+        head_seq=head[0],
+        head_hash=head[1],
+    )
 
 
-def _unpaid(row: rows.AnyRow) -> dict[str, Any]:
-    # Strategy `allow`: the requirement's columns stay as they are.
-    same = {name: getattr(row, name) for name in _CHANGED}
-    return {**same, "unmetered_answers": row.unmetered_answers + 1}
-
-
-_CHANGED = (
-    "consumed_budget", "last_update_time", "num_dpcall", "sum_eps", "sum_del", "sum_sq_eps", "sum_exp_eps", "prod_del",
-    "spent_pico_epsilon", "spent_pico_rho", "spent_atto_key_delta", "spent_atto_gauss_delta", "unmetered_answers",
-)  # fmt: skip
-
-
-def _change(table: Any, where: Any) -> Any:
-    return update(table).where(where).values({name: bindparam(name) for name in (*_CHANGED, "head_seq", "head_hash")})
-
-
-_UPDATE_SHARED = _change(budget_info, budget_info.c.row_key == bindparam("key"))
-_UPDATE_QUOTA = _change(analyst_budget, analyst_budget.c.row_key == bindparam("key"))
-
-
-def _exhausted(row: rows.AnyRow, cost: Cost) -> BudgetExhausted:
-    name = rows.name_of(row)
+def _refuse_unless_allowed(connection: Connection, name: RowName, cost: Cost) -> None:
+    row = rows.lock(connection, name)
+    assert row is not None  # locked by the caller
+    if row.exhausted_strategy == "allow":
+        return
     whose = f"Your quota of {name.table_name}" if name.analyst is not None else f"The budget of {name.table_name}"
     when = shown_time(next_recovery(row.last_recover_time, row.recover_cycle))
     asked = cost.pico_epsilon / accounting.PICO
-    return BudgetExhausted(
+    raise BudgetExhausted(
         f"{whose} cannot pay: total {row.total_budget:g}, consumed {row.consumed_budget:.6g}, asked {asked:g}.",
         hint=f"It recovers after {when} UTC; a smaller epsilon or fewer answers may still fit.",
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, insert, select
@@ -32,25 +32,6 @@ def now(connection: Connection) -> datetime:
 def name_of(row: AnyRow) -> RowName:
     """Name of a budget row that was read."""
     return RowName(row.prefix, row.db_name, row.table_name, getattr(row, "analyst", None))
-
-
-def lock_shared(connection: Connection, prefix: str, db_name: str, tables: Iterable[str]) -> Sequence[AnyRow]:
-    """Lock the rows of these tables of one database, in key order; each row also carries ``now``."""
-    statement = (
-        select(budget_info, utc_now().label("now"))
-        .where(budget_info.c.prefix == prefix, budget_info.c.db_name == db_name, budget_info.c.table_name.in_(sorted(tables)))
-        .order_by(budget_info.c.table_name)
-        .with_for_update()
-    )
-    # Without the hint a small table is scanned whole, and the scan waits for rows of other databases.
-    return connection.execute(_by_primary_key(statement, budget_info)).all()
-
-
-def lock_quotas(connection: Connection, keys: Iterable[str]) -> Sequence[AnyRow]:
-    """Lock analyst rows, in key order."""
-    key = analyst_budget.c.row_key
-    statement = select(analyst_budget).where(key.in_(sorted(keys))).order_by(key).with_for_update()
-    return connection.execute(_by_primary_key(statement, analyst_budget)).all()
 
 
 def lock(connection: Connection, name: RowName) -> AnyRow | None:
@@ -108,7 +89,13 @@ def spent_of(row: AnyRow) -> accounting.Spent:
 
 def limits_of(row: AnyRow) -> accounting.RowLimits:
     """What the row may pay in one cycle. Computed from its settings, so that they cannot disagree."""
-    return accounting.row_limits(row.total_budget, row.delta, row.slack)
+    return limits(row.total_budget, row.delta, row.slack)
+
+
+@lru_cache(maxsize=4096)
+def limits(total_budget: float, delta: float, slack: float) -> accounting.RowLimits:
+    """Limits of a row with these settings."""
+    return accounting.row_limits(total_budget, delta, slack)
 
 
 def record_of(row: AnyRow, *, suspended: bool = False) -> BudgetRecord:
@@ -152,9 +139,3 @@ def is_row(name: RowName) -> list[Any]:
     if name.analyst is not None:
         return [analyst_budget.c.row_key == name.key]
     return [budget_info.c.prefix == name.prefix, budget_info.c.db_name == name.db_name, budget_info.c.table_name == name.table_name]
-
-
-def _by_primary_key(statement: Any, table: Table) -> Any:
-    for dialect in ("mysql", "mariadb"):
-        statement = statement.with_hint(table, "FORCE INDEX (PRIMARY)", dialect)
-    return statement

@@ -219,7 +219,7 @@ class LedgerStore:
 
         Raises: BadRequest: keep_days or key unfit, or a chain does not verify (it is evidence and stays).
         """
-        if len(signing_key) < 16:  # noqa: PLR2004 - 128 bits
+        if len(signing_key) < 16:
             raise BadRequest("The signing key must have at least 16 bytes.")
         cutoff: datetime = self._db.read(lambda c: audit.cutoff_of(c, keep_days))
         gone = 0

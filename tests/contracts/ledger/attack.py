@@ -51,11 +51,13 @@ def killed(store: LedgerStore, step: str) -> None:
     """Debit and file one request, and die at ``step``."""
     paid = charge("r")
 
+    wanted = {"before insert": "INSERT INTO request", "before write": "INSERT INTO analyst_budget"}.get(step, "-")
+
     def on_statement(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith(f"{step.split()[-1].upper()} "):
+        if statement.startswith(wanted):
             die()
 
-    if step in ("before insert", "before update"):
+    if step in ("before insert", "before write"):
         event.listen(store._db.engine, "before_cursor_execute", on_statement)
     if step == "before commit":
         event.listen(store._db.engine, "commit", lambda _c: die())

@@ -19,7 +19,7 @@ from dpjupyter.engine.ledger.store import LedgerStore
 from dpjupyter.engine.policy import Budget
 from dpjupyter.errors import BudgetExhausted, LedgerUnavailable, QueryFailed
 from tests.contracts.ledger.asks import DB, PREFIX, charge, cost
-from tests.contracts.ledger.conftest import MariaDB
+from tests.contracts.ledger.mariadb import MariaDB
 
 ROOT = Path(__file__).parents[3]
 
@@ -106,7 +106,7 @@ def test_tables_named_in_any_order_do_not_deadlock(shop: LedgerStore) -> None:
     ("step", "charged", "filed"),
     [
         ("before insert", False, False),
-        ("before update", False, False),
+        ("before write", False, False),
         ("before commit", False, False),
         ("after debit", True, False),
         ("before filing commits", True, False),

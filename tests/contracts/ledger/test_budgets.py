@@ -135,7 +135,7 @@ def test_names_on_which_databases_disagree_are_refused(store: LedgerStore, bad: 
 def test_an_unknown_row_is_said_to_be_missing(store: LedgerStore) -> None:
     store.set_budget(PREFIX, DB, "orders")
     for names in (("x", DB, "orders"), (PREFIX, "x", "orders"), (PREFIX, DB, "Orders"), (PREFIX, DB, "orders", "alice")):
-        with pytest.raises(BudgetMissing, match="^budget info does not exist$"):
+        with pytest.raises(BudgetMissing, match=r"^budget info does not exist$"):
             store.get_budget(*names)
 
 

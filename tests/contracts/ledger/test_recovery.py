@@ -15,7 +15,7 @@ from sqlalchemy import text
 from dpjupyter.engine.ledger.records import AuditFilter
 from dpjupyter.engine.ledger.store import LedgerStore
 from tests.contracts.ledger.asks import DB, PREFIX, charge, cost
-from tests.contracts.ledger.conftest import MariaDB
+from tests.contracts.ledger.mariadb import MariaDB
 
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 

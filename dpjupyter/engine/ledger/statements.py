@@ -1,0 +1,180 @@
+"""The debit's statements, as text for the driver: others wait while they run, so they are few and lean.
+
+Six statements and a commit, however many rows there are. Written once, for both databases; every value is bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Table
+
+from dpjupyter.engine import accounting
+from dpjupyter.engine.ledger.names import RowName
+from dpjupyter.engine.ledger.schema import analyst_budget, budget_info
+
+
+class Locked(NamedTuple):
+    """What a debit must know of a budget row."""
+
+    table_name: str
+    row_key: str
+    total_budget: float
+    slack: float
+    delta: float
+    spent: accounting.Spent
+    cycle: int
+    head: tuple[int, str]  # seq and hash of the last link
+
+
+class Paid(NamedTuple):
+    """What a debit writes to a budget row. The middle four are added (prod_del: multiplied) by the database."""
+
+    consumed_budget: float
+    last_update_time: str
+    sum_eps: float
+    sum_del: float
+    num_dpcall: int
+    sum_sq_eps: float
+    sum_exp_eps: float
+    prod_del: float
+    spent_pico_epsilon: int
+    spent_pico_rho: int
+    spent_atto_key_delta: int
+    spent_atto_gauss_delta: int
+    head_seq: int
+    head_hash: str
+
+
+_CHANGES = {"num_dpcall": "+", "sum_sq_eps": "+", "sum_exp_eps": "+", "prod_del": "*"}
+# Integers and hashes come as one text: the driver, in pure Python, spends more on a column than the server on a row.
+_PACKED = (
+    "spent_pico_epsilon", "spent_pico_rho", "spent_atto_key_delta", "spent_atto_gauss_delta", "cycle", "head_seq", "head_hash", "row_key",
+)  # fmt: skip
+
+
+def lock_shared(
+    connection: Connection, prefix: str, db_name: str, tables: Sequence[str], subjects: Sequence[str]
+) -> tuple[list[Locked], str, bool]:
+    """Lock the rows of these tables of one database, in key order.
+
+    Returns: the rows; the database's clock (ISO text, six digits); whether one of ``subjects`` is suspended.
+    """
+    statement = _lock_shared(connection.dialect.name, len(tables), len(subjects))
+    found = connection.exec_driver_sql(statement, (*subjects, prefix, db_name, *tables)).all()
+    if not found:
+        return [], "", False
+    return [_locked(*row[:5]) for row in found], _text(found[0][5]), bool(found[0][6])
+
+
+def lock_quotas(connection: Connection, quotas: Mapping[str, RowName]) -> list[Locked]:
+    """Lock analyst rows, given by their keys, in key order."""
+    found = connection.exec_driver_sql(_lock_quotas(connection.dialect.name, len(quotas)), tuple(sorted(quotas))).all()
+    locked = [_locked("", *row) for row in found]
+    return [row._replace(table_name=quotas[row.row_key].table_name) for row in locked]
+
+
+def _locked(table_name: str, packed: str, total_budget: float, slack: float, delta: float) -> Locked:
+    epsilon, rho, key_delta, gauss_delta, cycle, seq, link_hash, row_key = packed.split(",")
+    spent = accounting.Spent(int(epsilon), int(rho), int(key_delta), int(gauss_delta))
+    return Locked(table_name, row_key, total_budget, slack, delta, spent, int(cycle), (int(seq), link_hash))
+
+
+def insert(connection: Connection, table: Table, values: Sequence[dict[str, Any]]) -> None:
+    """Insert rows that all have the same columns, in one statement.
+
+    Raises: IntegrityError.
+    """
+    statement = _insert(connection.dialect.name, table.name, tuple(values[0]))
+    connection.exec_driver_sql(statement, [tuple(row.values()) for row in values])
+
+
+def write(connection: Connection, names: Sequence[RowName], paid: Sequence[Paid]) -> None:
+    """Write what locked rows of one table have paid, in one statement."""
+    quota = names[0].analyst is not None
+    keys = [(name.key,) if quota else (name.prefix, name.db_name, name.table_name, name.key) for name in names]
+    values = [value for key, row in zip(keys, paid, strict=True) for value in (*key, *row)]
+    connection.exec_driver_sql(_write(connection.dialect.name, len(names), quota=quota), tuple(values))
+
+
+def write_unmetered(connection: Connection, name: RowName, head: tuple[int, str]) -> None:
+    """Count an answer that a row with strategy ``allow`` did not pay; the requirement's columns stay as they are."""
+    mark = _mark(connection.dialect.name)
+    table = budget_info.name if name.analyst is None else analyst_budget.name
+    change = f"unmetered_answers = unmetered_answers + 1, head_seq = {mark}, head_hash = {mark}"
+    connection.exec_driver_sql(f"UPDATE {table} SET {change} WHERE row_key = {mark}", (*head, name.key))  # noqa: S608 - constants
+
+
+# ---------------------------------------------------------------- texts
+def _mark(dialect: str) -> str:
+    return "?" if dialect == "sqlite" else "%s"
+
+
+def _marks(dialect: str, count: int) -> str:
+    return ", ".join([_mark(dialect)] * count)
+
+
+@lru_cache
+def _columns(dialect: str) -> str:
+    packed = " || ',' || ".join(_PACKED) if dialect == "sqlite" else f"CONCAT_WS(',', {', '.join(_PACKED)})"
+    return f"{packed}, total_budget, slack, delta"
+
+
+@lru_cache
+def _lock_shared(dialect: str, tables: int, subjects: int) -> str:
+    sqlite, mark = dialect == "sqlite", _mark(dialect)
+    clock = "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'" if sqlite else "UTC_TIMESTAMP(6)"
+    stopped = f"EXISTS (SELECT 1 FROM suspension WHERE subject IN ({_marks(dialect, subjects)}) AND active)"  # noqa: S608 - marks only
+    # Without the hint a small table is scanned whole, and the scan waits for rows of other databases.
+    source, lock = ("budget_info", "") if sqlite else ("budget_info FORCE INDEX (PRIMARY)", " FOR UPDATE")
+    where = f"prefix = {mark} AND db_name = {mark} AND table_name IN ({_marks(dialect, tables)})"
+    columns = f"table_name, {_columns(dialect)}, {clock}, {stopped}"
+    return f"SELECT {columns} FROM {source} WHERE {where} ORDER BY table_name{lock}"  # noqa: S608 - constants
+
+
+@lru_cache
+def _lock_quotas(dialect: str, rows: int) -> str:
+    source, lock = ("analyst_budget", "") if dialect == "sqlite" else ("analyst_budget FORCE INDEX (PRIMARY)", " FOR UPDATE")
+    keys = _marks(dialect, rows)
+    return f"SELECT {_columns(dialect)} FROM {source} WHERE row_key IN ({keys}) ORDER BY row_key{lock}"  # noqa: S608 - constants
+
+
+@lru_cache
+def _insert(dialect: str, table: str, columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({_marks(dialect, len(columns))})"  # noqa: S608 - names of columns
+
+
+@lru_cache
+def _write(dialect: str, rows: int, *, quota: bool) -> str:
+    # An UPDATE of several rows with different values: the rows exist and are locked, so the INSERT never happens. Its
+    # constants only have to pass NOT NULL; a total of 1e-300 would refuse every query.
+    table = analyst_budget if quota else budget_info
+    keys = ("row_key",) if quota else ("prefix", "db_name", "table_name", "row_key")
+    bound = (*keys, *Paid._fields)
+    constants = {column.name: _constant(column.name) for column in table.columns if column.name not in bound}
+    one = f"({_marks(dialect, len(bound))}, {', '.join(constants.values())})"
+    begin = f"INSERT INTO {table.name} ({', '.join((*bound, *constants))}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - names of columns
+    old, new = (f"{table.name}.{{0}}", "excluded.{0}") if dialect == "sqlite" else ("{0}", "VALUES({0})")
+    clause = "ON CONFLICT DO UPDATE SET" if dialect == "sqlite" else "ON DUPLICATE KEY UPDATE"
+
+    def change(name: str) -> str:
+        value = new.format(name)
+        return f"{name} = {old.format(name)} {_CHANGES[name]} {value}" if name in _CHANGES else f"{name} = {value}"
+
+    return f"{begin} {clause} {', '.join(map(change, Paid._fields))}"
+
+
+def _constant(column: str) -> str:
+    if column.endswith("_time"):
+        return "'2000-01-01 00:00:00.000000'"
+    told = {"exhausted_strategy": "'reject'", "total_budget": "1e-300", "recover_cycle": "1"}
+    return told.get(column, "'0'" if column in _NAMES else "0")
+
+
+_NAMES = ("analyst", "prefix", "db_name", "table_name")
+
+
+def _text(time: Any) -> str:
+    return time if isinstance(time, str) else time.isoformat(sep=" ", timespec="microseconds")
