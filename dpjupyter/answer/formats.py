@@ -139,14 +139,20 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[Shown]], right: Se
 def html_table(header: Sequence[str], rows: Sequence[Sequence[Shown]], right: Sequence[bool]) -> str:
     """The same as an HTML table; every text is escaped."""
     aligned = ["right" if numeric else "left" for numeric in right]
-    head = "".join(f'<th scope="col" style="text-align:{side}">{escape(name)}</th>' for name, side in zip(header, aligned, strict=True))
+    head = "".join(_html_head(name, side) for name, side in zip(header, aligned, strict=True))
     body = "".join(f"<tr>{''.join(_html_cell(cell, side) for cell, side in zip(row, aligned, strict=True))}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def _html_head(name: str, side: str) -> str:
+    # Padding is given here and below: inside a widget no style sheet gives it.
+    return f'<th scope="col" style="text-align:{side};padding:2px 8px">{escape(name)}</th>'
+
+
 def _html_cell(shown: Shown, side: str) -> str:
     noise = f'<span style="opacity:.7">{escape(shown.noise)}</span>' if shown.noise else ""
-    return f'<td style="text-align:{side};white-space:nowrap">{escape(shown.value)}{noise}</td>'
+    wrap = "white-space:nowrap" if side == "right" else "white-space:normal;overflow-wrap:anywhere;max-width:40em"
+    return f'<td style="text-align:{side};padding:2px 8px;vertical-align:top;{wrap}">{escape(shown.value)}{noise}</td>'
 
 
 def _one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -81,15 +82,18 @@ class AnswerView(Panel):
             from matplotlib.figure import Figure  # noqa: PLC0415 - an optional part of the analyst's install
         except ImportError:
             return ipywidgets.HTML("<div>The chart needs matplotlib: pip install 'dpjupyter[plot]'</div>")
-        images: list[ipywidgets.Widget] = []
+        images: list[str] = []
         for column in self.answer.drawable_columns:
             figure = Figure(figsize=(7, 3.2), layout="constrained")
             try:
                 self.answer.plot(column, ax=figure.subplots(), confidence=chosen(self.confidence))
             except DpError as error:
-                images.append(ipywidgets.HTML(f"<div>{escape(error.shown())}</div>"))
+                images.append(f"<div>{escape(error.shown())}</div>")
                 continue
             buffer = BytesIO()
             figure.savefig(buffer, format="png", dpi=110)
-            images.append(ipywidgets.Image(value=buffer.getvalue(), format="png", layout={"max_width": "100%"}))
-        return ipywidgets.VBox(images or [ipywidgets.HTML("<div>The answer holds nothing to draw.</div>")])
+            data = base64.b64encode(buffer.getvalue()).decode()
+            label = escape(f"Chart of {column}; its values are in the first tab", quote=True)
+            # Not ipywidgets.Image: it has no text for those who cannot see it.
+            images.append(f'<img alt="{label}" style="max-width:100%" src="data:image/png;base64,{data}">')
+        return ipywidgets.HTML("".join(images) or "<div>The answer holds nothing to draw.</div>")

@@ -20,6 +20,7 @@ from dpjupyter.widgets.base import on_press
 VERDICTS = ("", "answered", "cached", "refused", "failed", "unmetered", "debited")
 ROWS_SHOWN = 200
 LONGEST_SQL = 160
+SECONDS = len("2030-01-01 00:00:00")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -91,7 +92,8 @@ def _cell(value: object) -> str:
 
 
 def _texts(row: wire.AuditRow) -> list[str]:
-    about = [row.time, row.analyst, row.verdict, formats.epsilon(row.epsilon), row.db_name, ", ".join(row.tables)]
+    tables = ", ".join(formats.row_name(table) for table in row.tables)
+    about = [row.time[:SECONDS], row.analyst, row.verdict, formats.epsilon(row.epsilon), row.db_name, tables]
     return [*about, _brief(row.sql), row.reason]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from html import escape
 from itertools import accumulate
 
@@ -13,6 +14,7 @@ COLOR = "var(--jp-brand-color1,#1976d2)"
 INK = "var(--jp-ui-font-color1,#333)"
 BAR_HEIGHT = 20
 MOST_BARS = 20
+SECONDS = len("2030-01-01 00:00:00")
 
 
 def bars(values: Mapping[str, float], label: str) -> str:
@@ -37,20 +39,29 @@ def running_total(points: Sequence[tuple[str, float]], label: str) -> str:
     ordered = sorted(points)
     totals = list(accumulate(amount for _, amount in ordered))
     top = totals[-1] or 1.0
-    step = (WIDTH - LEFT - 10) / max(1, len(totals))
     path = f"M{LEFT},{HEIGHT - BOTTOM}"
-    for i, total in enumerate(totals):
-        path += f" H{LEFT + i * step:.1f} V{(HEIGHT - BOTTOM) - (HEIGHT - BOTTOM - 12) * total / top:.1f}"
+    for place, total in zip(_places([time for time, _ in ordered]), totals, strict=True):
+        path += f" H{LEFT + place * (WIDTH - LEFT - 10):.1f} V{(HEIGHT - BOTTOM) - (HEIGHT - BOTTOM - 12) * total / top:.1f}"
     path += f" H{WIDTH - 10}"
     body = (
         f'<path d="{path}" fill="none" stroke="{COLOR}" stroke-width="2"/>'
         f'<line x1="{LEFT}" y1="{HEIGHT - BOTTOM}" x2="{WIDTH - 10}" y2="{HEIGHT - BOTTOM}" stroke="{INK}" stroke-opacity=".4"/>'
         f'<text x="{LEFT - 6}" y="16" text-anchor="end" fill="{INK}" font-size="12">{formats.epsilon(top)}</text>'
         f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end" fill="{INK}" font-size="12">0</text>'
-        f'<text x="{LEFT}" y="{HEIGHT - 6}" fill="{INK}" font-size="12">{escape(ordered[0][0])}</text>'
-        f'<text x="{WIDTH - 10}" y="{HEIGHT - 6}" text-anchor="end" fill="{INK}" font-size="12">{escape(ordered[-1][0])}</text>'
+        f'<text x="{LEFT}" y="{HEIGHT - 6}" fill="{INK}" font-size="12">{escape(ordered[0][0][:SECONDS])}</text>'
+        f'<text x="{WIDTH - 10}" y="{HEIGHT - 6}" text-anchor="end" fill="{INK}" font-size="12">{escape(ordered[-1][0][:SECONDS])}</text>'
     )
     return _figure(label, body, HEIGHT)
+
+
+def _places(times: Sequence[str]) -> list[float]:
+    """Where times lie between the first and the last, 0 to 1; evenly spread where they cannot be read."""
+    try:
+        moments = [datetime.fromisoformat(time).timestamp() for time in times]
+    except ValueError:
+        moments = [float(i) for i in range(len(times))]
+    span = moments[-1] - moments[0]
+    return [(moment - moments[0]) / span if span > 0 else 0.0 for moment in moments]
 
 
 def _figure(label: str, body: str, height: int) -> str:

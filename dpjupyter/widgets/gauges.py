@@ -122,6 +122,6 @@ def _gauge(row: wire.BudgetRow, now: datetime) -> str:
     )
     return (
         '<div style="display:flex;gap:10px;align-items:center;flex-wrap:wrap;line-height:1.6">'
-        f'<div style="flex:0 0 170px;overflow-wrap:anywhere">{escape(name(row))}</div>{meter}'
+        f'<div style="flex:0 0 220px;overflow-wrap:anywhere">{escape(name(row))}</div>{meter}'
         f'<div style="flex:1 1 260px"><div>{escape(figures(row, now))}</div>{warnings}</div></div>'
     )
