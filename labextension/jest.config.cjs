@@ -8,7 +8,12 @@ module.exports = {
   transform: {
     '\\.(m?js|tsx?)$': [
       '@swc/jest',
-      { jsc: { parser: { syntax: 'typescript', tsx: true }, target: 'es2022' }, module: { type: 'commonjs' } }
+      {
+        jsc: { parser: { syntax: 'typescript', tsx: true } },
+        // Jupyter's modules import each other in circles: var is there in time where const is not.
+        env: { targets: 'node 20', include: ['transform-block-scoping'] },
+        module: { type: 'commonjs' }
+      }
     ]
   },
   transformIgnorePatterns: [`/node_modules/(?!(${compiled.join('|')})/)`],

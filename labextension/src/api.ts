@@ -99,28 +99,27 @@ export class Relay {
     const query = connection === null ? '' : URLExt.objectToQueryString({ connection });
     const url = URLExt.join(this._settings.baseUrl, 'dpjupyter/api', route) + query;
     let response: Response;
-    try {
-      response = await ServerConnection.makeRequest(url, init, this._settings);
-    } catch (error) {
-      if (error instanceof DOMException && error.name === 'AbortError') {
-        throw error;
-      }
-      // Jupyter Server itself is away.
-      throw new Offline(error instanceof Error ? error.message : String(error));
-    }
     let reply: unknown = null;
     try {
-      reply = await response.json();
+      response = await ServerConnection.makeRequest(url, init, this._settings);
+      reply = await response.json().catch(() => null);
     } catch (error) {
-      if (error instanceof DOMException && error.name === 'AbortError') {
-        throw error;
-      }
+      // Jupyter Server itself is away, unless it was us who gave up: JupyterLab tells both alike.
+      unlessGivenUp(init.signal);
+      throw new Offline(error instanceof Error ? error.message : String(error));
     }
+    unlessGivenUp(init.signal);
     const status = record(record(reply)?.['status']);
     if (response.ok && status?.['code'] === 200) {
       return status['data'] as T;
     }
     throw failure(response.status, status);
+  }
+}
+
+function unlessGivenUp(signal: AbortSignal | null | undefined): void {
+  if (signal?.aborted === true) {
+    throw new DOMException('given up', 'AbortError');
   }
 }
 

@@ -45,7 +45,7 @@ export function utc(text: string): number {
   return Date.parse(`${text.replace(' ', 'T')}Z`);
 }
 
-/** "recovers in 3 d 4 h"; empty when the time is unknown. */
+/** "recovers in 2 d 4 h"; empty when the time is unknown. */
 export function recovery(next: string, nowMs: number, trans: TranslationBundle): string {
   const left = utc(next) - nowMs;
   if (Number.isNaN(left)) {
@@ -57,6 +57,9 @@ export function recovery(next: string, nowMs: number, trans: TranslationBundle):
   const minutes = Math.ceil(left / MINUTE_MS);
   const days = Math.floor(minutes / 1440);
   const hours = Math.floor((minutes % 1440) / 60);
+  if (days > 2) {
+    return trans.__('recovers in %1 d', hours > 0 ? days + 1 : days);
+  }
   if (days > 0) {
     return hours > 0
       ? trans.__('recovers in %1 d %2 h', days, hours)

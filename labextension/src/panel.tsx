@@ -178,6 +178,7 @@ function Content({
             <Gauge
               key={`${row.table_name}/${row.analyst ?? ''}`}
               row={row}
+              me={snapshot.me}
               nowMs={nowMs}
               trans={trans}
             />

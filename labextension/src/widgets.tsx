@@ -10,15 +10,18 @@ import type { IAuditRow, IBudgetRow, ICatalogDatabase, ICatalogTable } from './w
 
 interface IGaugeProps {
   row: IBudgetRow;
+  /** The token's holder. */
+  me: string | null;
   nowMs: number;
   trans: TranslationBundle;
 }
 
 /** One budget row: what is left of what, when it recovers. */
-export function Gauge({ row, nowMs, trans }: IGaugeProps): React.JSX.Element {
+export function Gauge({ row, me, nowMs, trans }: IGaugeProps): React.JSX.Element {
   const left = share(row.residual_budget, row.total_budget);
   const name = row.table_name === WHOLE ? trans.__('whole database') : row.table_name;
-  const label = row.analyst === null ? name : `${name} · ${row.analyst}`;
+  const whose = row.analyst === me ? trans.__('your quota') : row.analyst;
+  const label = row.analyst === null ? name : `${name} · ${whose ?? ''}`;
   const spoken = trans.__('ε %1 of %2 left', number(row.residual_budget), number(row.total_budget));
   const isOpen = row.exhausted_strategy === 'allow' && row.residual_budget <= 0;
   const facts = [
@@ -184,7 +187,7 @@ export function History({ rows, trans }: IHistoryProps): React.JSX.Element {
             {[
               row.epsilon > 0 ? `ε ${number(row.epsilon)}` : trans.__('free'),
               verdicts[row.verdict] ?? row.verdict,
-              `${row.time} UTC`
+              `${row.time.slice(0, 16)} UTC`
             ].join(' · ')}
           </span>
         </li>

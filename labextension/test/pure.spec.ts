@@ -41,8 +41,9 @@ describe('format', () => {
 
   it('counts down to recovery, in UTC', () => {
     const now = utc('2026-01-01 00:00:00');
-    expect(recovery('2026-01-04 05:00:00', now, trans)).toBe('recovers in 3 d 5 h');
-    expect(recovery('2026-01-04 00:00:00', now, trans)).toBe('recovers in 3 d');
+    expect(recovery('2026-01-04 05:00:00', now, trans)).toBe('recovers in 4 d');
+    expect(recovery('2026-01-03 05:00:00', now, trans)).toBe('recovers in 2 d 5 h');
+    expect(recovery('2026-01-02 00:00:00', now, trans)).toBe('recovers in 1 d');
     expect(recovery('2026-01-01 02:30:00', now, trans)).toBe('recovers in 2 h 30 min');
     expect(recovery('2026-01-01 00:00:10', now, trans)).toBe('recovers in 1 min');
     expect(recovery('2025-01-01 00:00:00', now, trans)).toBe('recovers any moment');

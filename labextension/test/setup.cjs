@@ -9,14 +9,18 @@ globalThis.ResizeObserver ??= class ResizeObserver {
   unobserve() {}
   disconnect() {}
 };
-globalThis.Request ??= class Request {
-  constructor(url, init) {
-    Object.assign(this, { url, ...init });
-  }
-};
+globalThis.fetch ??= () => Promise.reject(new TypeError('a unit test has no network'));
 globalThis.Headers ??= class Headers extends Map {
   append(name, value) {
     this.set(name, value);
   }
 };
+globalThis.Request ??= class Request {
+  constructor(url, init) {
+    Object.assign(this, { ...init, url, headers: new Headers() });
+  }
+};
 globalThis.IS_REACT_ACT_ENVIRONMENT = true;
+globalThis.matchMedia ??= () => ({ matches: false, addListener() {}, removeListener() {} });
+// Looked up at each call, so that faked timers drive it, too.
+globalThis.requestAnimationFrame = callback => setTimeout(callback, 0);
