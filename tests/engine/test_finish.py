@@ -243,6 +243,32 @@ def test_sums_beyond_64_bits_and_nonsense_floats_are_shown_as_what_json_can_say(
     assert answer.intervals["0.95"][0][1] is None
 
 
+def test_large_answers_get_fewer_replays_and_very_large_ones_none() -> None:
+    def replays(groups: int, finishing=None) -> object:
+        key = Key("c1", Facts(TEXT), tuple(f"k{n}" for n in range(groups)))
+        plan = plans.averages(plans.measurement(keys=(key,)))
+        plan = dataclasses.replace(plan, finishing=finishing or plan.finishing)
+        answer = finished(plan, [(f"k{n}", 100, 5000 * STEP) for n in range(groups)])
+        known = answer.intervals["0.5"][0][3] is not None
+        assert known == bool(answer.utility[3]["replays"])
+        return answer.utility[3]["replays"]
+
+    assert replays(400) == 1000
+    assert replays(1000) == 400
+    assert replays(4100) == 0
+    crossed = Join(Scan("m0", {"c1": "c1", "c2": "m0_s0", "c3": "m0_s1"}), Scan("m0", {"c11": "c1"}), "cross", None)
+    assert replays(100, Project(crossed, {"c1": sql("c1"), "c2": sql("c2"), "c3": sql("c3"), "c4": sql("c3 / c2")})) == 0
+
+
+def test_an_answer_is_given_without_intervals_where_replays_fail(caplog) -> None:
+    # Where the noise makes it 100 or less, the replay fails: error() stands for anything that can go wrong there.
+    fragile = sql("CASE WHEN c2 < 100 THEN error('a secret') ELSE c2 END")
+    answer = finished(shaped(Project(M0, {"c9": fragile}), Output("n", "c9", BIGINT)), [("a", 100, 0)])
+    assert answer.rows == ((100,),)
+    assert answer.intervals["0.95"] == ((None,),)
+    assert "secret" not in caplog.text
+
+
 # ---------------------------------------------------------------- filing
 def test_a_filed_answer_is_read_back_unchanged():
     answer = finished(plans.averages(), [("Zoë \"'\n", 2**70, -1), ("b", -3, 0)])

@@ -31,7 +31,7 @@ def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0) -> Answer
     with Desk(timeout_s) as desk:
         loaded = {m.name: desk.load(m.name, measured_columns(m, noisy.tables[m.name])) for m in plan.measurements}
         for public in plan.publics:
-            desk.load(public.name, public_columns(plan, public.name, noisy.publics[public.name]))
+            loaded[public.name] = desk.load(public.name, public_columns(plan, public.name, noisy.publics[public.name]))
         names, fetched = desk.rows(render(plan.finishing, "duckdb"))
         order = [names.index(output.id) for output in plan.outputs]
         rows = tuple(tuple(shown(row[n], output.type) for n, output in zip(order, plan.outputs, strict=True)) for row in fetched)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime
+from datetime import time as time_of_day
 from decimal import Decimal
 from functools import cache
 from types import TracebackType
@@ -48,20 +50,33 @@ def _instance() -> duckdb.DuckDBPyConnection:
 
 
 class Desk:
-    """Context manager around one connection; interrupted after ``timeout_s``."""
+    """Context manager around one connection; its statements fail once ``timeout_s`` have passed."""
 
     def __init__(self, timeout_s: float) -> None:
         self._connection = _instance().cursor()
-        self._alarm = threading.Timer(timeout_s, self._connection.interrupt)
-        self._alarm.daemon = True
+        self._ends = time.monotonic() + timeout_s
 
     def __enter__(self) -> Self:
-        self._alarm.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._alarm.cancel()
         self._connection.close()
+
+    def hurry(self, timeout_s: float) -> None:
+        """Allow at most this much more time from now on."""
+        self._ends = min(self._ends, time.monotonic() + timeout_s)
+
+    def _execute(self, query: exp.Query | exp.Create, parameters: list[list[Value]] | None = None) -> duckdb.DuckDBPyConnection:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise duckdb.InterruptException("out of time")
+        alarm = threading.Timer(left, self._connection.interrupt)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            return self._connection.execute(query.sql("duckdb", copy=False), parameters or [])
+        finally:
+            alarm.cancel()
 
     def load(self, name: str, columns: Sequence[Column]) -> Released:
         """Make a table of columns of values, with a column of row numbers beside them.
@@ -82,7 +97,7 @@ class Desk:
         """Keep a query's result as a table."""
         temporary = exp.Properties(expressions=[exp.TemporaryProperty()])
         create = exp.Create(this=exp.Table(this=exp.to_identifier(name, quoted=True)), kind="TABLE", expression=query, properties=temporary)
-        self._connection.execute(create.sql("duckdb", copy=False), parameters or [])
+        self._execute(create, parameters)
 
     def offer(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Make numpy arrays readable as a table, without copying them."""
@@ -93,7 +108,7 @@ class Desk:
 
         Raises: duckdb.Error: it failed, or took too long.
         """
-        cursor = self._connection.execute(query.sql("duckdb", copy=False))
+        cursor = self._execute(query)
         return [description[0] for description in cursor.description or ()], cursor.fetchall()
 
 
@@ -110,7 +125,7 @@ def shown(value: object, type_: SqlType) -> Value:
             return int(value) if type_.kind is Kind.INT and value == value.to_integral_value() else float(value)
         case datetime():  # before date: a datetime is one
             return value.isoformat(sep=" ")
-        case date() | time():
+        case date() | time_of_day():
             return value.isoformat()
         case _:
             return str(value)

@@ -7,6 +7,7 @@ and no random generator comes near a release.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +18,32 @@ from sqlglot import exp
 
 from dpjupyter.engine.finish.desk import Desk, Released, shown
 from dpjupyter.engine.intervals import REPLAY, REPLAYS, ROW, Carried, Carrier, quantiles, replayed_name
-from dpjupyter.engine.model import CONFIDENCES, Kind, Measurement, NoisyRows, Quote, Value
+from dpjupyter.engine.model import (
+    CONFIDENCES,
+    Aggregate,
+    Constants,
+    Filter,
+    Join,
+    Kind,
+    Measurement,
+    NoisyRows,
+    Project,
+    Quote,
+    Rel,
+    Scan,
+    SetOperation,
+    Shared,
+    Sort,
+    Value,
+    Window,
+)
 from dpjupyter.engine.render import column, render
 
 MOST = 1000  # replays of a small answer
 LEAST = 100  # below this an interval would say little
 ROWS = 400_000  # rows of all released tables in all replays: about 0.3 s of work
+TIME_S = 5.0
+_log = logging.getLogger(__name__)
 _NUMBERS = frozenset({Kind.INT, Kind.DECIMAL, Kind.FLOAT})
 
 Interval = tuple[float, float] | None
@@ -43,7 +64,18 @@ def replayed(
     """Intervals for every cell that is computed from noisy numbers and is a number itself.
 
     Columns that a selection (a quantile) enters have none: its spread cannot be told without asking the data again.
+    Nothing is raised: the answer is paid for, and is worth having without intervals.
     """
+    try:
+        return _replayed(desk, noisy, quote, loaded, rows)
+    except Exception as error:  # noqa: BLE001 - see above
+        _log.warning("no intervals of derived columns: %s", type(error).__name__)
+        return Replayed(0, frozenset(), [{}] * len(rows))
+
+
+def _replayed(
+    desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Released], rows: Sequence[tuple[Value, ...]]
+) -> Replayed:
     plan = quote.plan
     nothing = Replayed(0, frozenset(), [{}] * len(rows))
     wanted = [n for n, o in enumerate(plan.outputs) if o.direct is None and not o.is_key and o.type.kind in _NUMBERS]
@@ -53,9 +85,10 @@ def replayed(
     carried = Carrier({m.name: frozenset(quote.noise) for m in plan.measurements}).answer(plan.finishing)
     selections = {name for name, noise in quote.noise.items() if noise.mechanism == "exponential"}
     wanted = [n for n in wanted if _moves(carried, plan.outputs[n].id, selections)]
-    replays = min(MOST, ROWS // groups)
+    replays = min(MOST, ROWS // max(groups, _rows(plan.finishing, loaded)))
     if not wanted or carried.replay is None or replays < LEAST:
         return nothing
+    desk.hurry(TIME_S)
     desk.offer("numbers", {REPLAY: np.arange(replays + 1)})
     desk.create(REPLAYS, exp.select(exp.column(REPLAY)).from_("numbers"))
     seed = 0
@@ -70,6 +103,21 @@ def replayed(
     for candidates in found.values():
         candidates.reverse()  # several rows that look alike take theirs in turn
     return Replayed(replays, frozenset(wanted), [(found.get(_look(row)) or [{}]).pop() for row in rows])
+
+
+def _rows(rel: Rel, loaded: Mapping[str, Released]) -> int:
+    """Rows that one replay has to go through, roughly: joins with a condition are taken to find one partner a row."""
+    match rel:
+        case Scan():
+            return loaded[rel.table].rows
+        case Constants():
+            return len(rel.rows)
+        case Join(condition=None):
+            return _rows(rel.left, loaded) * _rows(rel.right, loaded)
+        case Join() | SetOperation():
+            return _rows(rel.left, loaded) + _rows(rel.right, loaded)
+        case Filter() | Project() | Aggregate() | Window() | Sort() | Shared():
+            return _rows(rel.input, loaded)
 
 
 def _moves(carried: Carried, id_: str, selections: set[str]) -> bool:

@@ -26,6 +26,7 @@ from dpjupyter.engine.model import (
     Rel,
     Scan,
     SetOperation,
+    Shared,
     Sort,
     Window,
 )
@@ -93,6 +94,8 @@ class Carrier:
                 return self._set_operation(rel)
             case Sort():
                 return self._sort(rel)
+            case Shared():
+                return self.carry(rel.input)
 
     # ------------------------------------------------------------ leaves and row-wise operators
     def _scan(self, rel: Scan) -> Carried:
