@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -73,8 +74,10 @@ def connect() -> Demo:
     return demo
 
 
-def launch(folder: Path) -> Demo:
+def launch(folder: Path, build: Callable[[Path], None] | None = None) -> Demo:
     """Build what is missing in ``folder``, start a gateway on it and make tokens for an analyst and an owner.
+
+    ``build`` makes the databases and writes ``folder/policies``; without it they are DuckDB files.
 
     Raises: RuntimeError: the gateway did not come up; with the end of its log.
     """
@@ -82,7 +85,7 @@ def launch(folder: Path) -> Demo:
 
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    build_all(folder)
+    (build or build_all)(folder)
     ledger = f"sqlite:///{folder / 'ledger.sqlite'}"
     tokens = make_tokens(ledger)
     port = free_port()
