@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import jsonschema
@@ -66,7 +68,44 @@ def test_the_extension_loads_without_the_engines_packages() -> None:
 def test_the_analysts_install_requires_no_engine_part() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {re.split(r"[^a-z0-9-]", wanted.lower())[0] for wanted in project["dependencies"]}
-    assert names == {"httpx", "ipython", "ipywidgets", "pandas", "pydantic"}
+    assert names == {"comm", "httpx", "ipython", "ipywidgets", "pandas", "pydantic"}
+
+
+# Which extras may be counted on in which part; jupyter_core and traitlets are jupyter-server's own, pyarrow is snowpark's [pandas].
+PARTS = {
+    "": [],
+    "answer": ["plot"],
+    "widgets": ["plot"],
+    "engine": ["owner", "mysql", "snowflake"],
+    "gateway": ["owner", "hub"],
+    "cli": ["owner"],
+    "demo": ["owner", "demo", "snowflake"],
+}
+CARRIED = {"jupyter_core": "jupyter-server", "traitlets": "jupyter-server", "pyarrow": "snowflake-snowpark-python", "nbformat": "nbclient"}
+JUPYTERS_OWN = {"jupyter_server", "tornado"}  # relay.py runs inside a Jupyter Server
+
+
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text_of(path))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return {name for name in found if name not in sys.stdlib_module_names and name != "dpjupyter"}
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_whatever_is_imported_is_declared(part: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(w for extra in PARTS[part] for w in project["optional-dependencies"][extra])]
+    declared = {re.split(r"[^a-z0-9-]", w.lower())[0] for w in wanted}
+    folder = ROOT / "dpjupyter" / part
+    known = packages_distributions()
+    for path in folder.rglob("*.py") if part else folder.glob("*.py"):
+        for name in imported(path) - (JUPYTERS_OWN if path.name == "relay.py" else set()):
+            homes = {CARRIED.get(name, ""), *(d.lower().replace("_", "-") for d in known.get(name, []))}
+            assert homes & declared, f"{path.relative_to(ROOT)} imports {name}"
 
 
 def test_every_dependency_is_pinned_by_the_constraints() -> None:
