@@ -1,12 +1,14 @@
 """The comm ``dpjupyter``: tells the JupyterLab extension which gateway and database this kernel uses.
 
-Kernel to frontend: ``{"url", "database", "connection"}`` when the comm opens, whenever one of them changes, and in reply
-to ``{"event": "hello"}``; ``{"event": "answered"}`` after each query. ``database`` is "prefix/name"; ``connection`` is null
-for an address given by hand. The token never travels here.
+Kernel to frontend: ``{"url", "database", "connection", "defaults"}`` when the comm opens, whenever one of them changes, and in
+reply to ``{"event": "hello"}``; ``{"event": "answered"}`` after each query. ``database`` is "prefix/name"; ``connection`` is null
+for an address given by hand; ``defaults`` are the notebook's epsilon, delta, mechanism and confidence, so that prices shown
+are those that will be paid. The token never travels here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,13 +24,13 @@ class Channel:
         """Find out whether the shell runs in a kernel; nothing is opened yet."""
         self._in_kernel = getattr(shell, "kernel", None) is not None
         self._comm: Any = None
-        self._said: dict[str, str | None] = {}
+        self._said: dict[str, Any] = {}
 
-    def announce(self, url: str, database: str | None, connection: str | None) -> None:
-        """Say which gateway and database is in use from now on."""
+    def announce(self, url: str, database: str | None, connection: str | None, defaults: Mapping[str, Any]) -> None:
+        """Say which gateway, database and defaults are in use from now on."""
         if not self._in_kernel:
             return
-        self._said = {"url": url, "database": database, "connection": connection}
+        self._said = {"url": url, "database": database, "connection": connection, "defaults": dict(defaults)}
         if self._comm is not None:
             self._comm.send(self._said)
             return

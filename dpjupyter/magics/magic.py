@@ -104,4 +104,6 @@ class DpsqlMagics(Magics):
         connection = session.connection
         if connection is not None:
             name = connection.name if connection.configured else None
-            self.channel.announce(connection.url, address(session.database) if session.database else None, name)
+            chosen = session.settings
+            defaults = {setting: getattr(chosen, setting) for setting in ("epsilon", "delta", "mechanism", "confidence")}
+            self.channel.announce(connection.url, address(session.database) if session.database else None, name, defaults)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from getpass import getpass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dpjupyter import connections
@@ -25,6 +25,12 @@ HISTORY_LENGTH = 1000
 Reply = TypeVar("Reply")
 
 
+def ask_person(prompt: str) -> str:
+    """Ask for a secret without showing it; a kernel asks in the browser."""
+    # Looked up now: ipykernel replaces getpass.getpass while a cell runs.
+    return getpass.getpass(prompt)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A question of this notebook and what became of it."""
@@ -39,7 +45,7 @@ class Asked:
 class Session:
     """Mutable state of one notebook. ``client`` and ``catalog`` are set together, by ``connect``."""
 
-    ask_token: connections.Ask = getpass
+    ask_token: connections.Ask = ask_person
     client: Client | None = None
     me: wire.MeReply | None = None
     catalog: wire.CatalogReply | None = None
@@ -230,6 +236,8 @@ class Session:
     def change_settings(self, name: str, text: str) -> None:
         """Set one of the notebook's defaults."""
         self.settings = self.settings.with_value(name, text)
+        if self.client is not None:
+            self._announce()
 
 
 def find_database(catalog: wire.CatalogReply, name: str) -> wire.CatalogDatabase:

@@ -229,7 +229,16 @@ class Quotes {
     const given = cell.queryconfig.parameters ?? {};
     const open = placeholders(cell.sql).filter(name => !(name in given));
     if (open.length > 0) {
-      this._show(quiet(trans.__('Price needs a value: --param %1=…', open[0])), null, 0);
+      this._show(
+        quiet(
+          trans.__(
+            'The price depends on :%1, known when the cell runs; or add --param %1=…',
+            open[0]
+          )
+        ),
+        null,
+        0
+      );
       return;
     }
     if (cell.isOnTwin) {

@@ -45,7 +45,11 @@ it('reads the catalogue', async () => {
 });
 
 it('reads a quote', async () => {
-  const quote = await replying('quote', 'quote').quote('work', question, new AbortController().signal);
+  const quote = await replying('quote', 'quote').quote(
+    'work',
+    question,
+    new AbortController().signal
+  );
   const chip = priced(quote, 0.95, trans);
   expect(chip.tone).toBe('price');
   expect(chip.text).toMatch(/^ε [\d.]+ · .+ ± [\d.]+ .*· \d+% of balance$/);

@@ -122,7 +122,10 @@ describe('quotes', () => {
     for (const [doc, text] of [
       ['SELECT = 1', undefined],
       ['%%dpsql\n  -- soon', 'Write a query: its price appears here'],
-      ['%%dpsql\nSELECT :x', 'Price needs a value: --param x=…'],
+      [
+        '%%dpsql\nSELECT :x',
+        'The price depends on :x, known when the cell runs; or add --param x=…'
+      ],
       ['%%dpsql --synthetic\nSELECT 1', 'free: synthetic data']
     ] as const) {
       edit(doc);

@@ -71,7 +71,7 @@ def test_the_price_follows_typing_without_a_request_for_every_key(lab: Lab, hear
     notebook.write(1, "%%dpsql --epsilon 0.3 --within 20\nSELECT COUNT(*) AS everyone FROM passengers")
     expect(notebook.chip(1)).to_have_text(re.compile(r"everyone ± (20|1\d)"))
     notebook.write(1, "%%dpsql\nSELECT COUNT(*) FROM passengers WHERE age > :oldest")
-    expect(notebook.chip(1)).to_have_text("Price needs a value: --param oldest=…")
+    expect(notebook.chip(1)).to_have_text("The price depends on :oldest, known when the cell runs; or add --param oldest=…")
     notebook.write(1, "x = 1")
     expect(notebook.chip(1)).to_have_count(0)
 

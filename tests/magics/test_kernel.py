@@ -66,9 +66,14 @@ def test_the_lab_extension_is_told_where_the_kernel_is_connected(kernel: Kernel,
     kernel.run("%load_ext dpjupyter")
     messages = kernel.run("%dpsql connect")
     opened = [message["content"] for message in messages if message["msg_type"] == "comm_open"]
+    defaults = {"epsilon": None, "delta": None, "mechanism": None, "confidence": 0.95}
     assert [(one["target_name"], one["data"]) for one in opened] == [
-        ("dpjupyter", {"url": gateway.url, "database": "test/clinic", "connection": "alice"})
+        ("dpjupyter", {"url": gateway.url, "database": "test/clinic", "connection": "alice", "defaults": defaults})
     ]
+    messages = kernel.run("%dpsql config epsilon=0.3")
+    told = [message["content"]["data"]["defaults"] for message in messages if message["msg_type"] == "comm_msg"]
+    assert told == [defaults | {"epsilon": 0.3}]
+    kernel.run("%dpsql config epsilon=none")
     assert gateway.tokens["alice"] not in json.dumps(messages, default=str)
     messages = kernel.run("%%dpsql --epsilon 0.1\nSELECT COUNT(*) AS n FROM people")
     assert {"event": "answered"} in [message["content"]["data"] for message in messages if message["msg_type"] == "comm_msg"]
@@ -130,6 +135,21 @@ def test_after_a_restart_of_the_frontend_completion_works_in_the_kernel(kernel: 
     while reply["msg_type"] != "complete_reply":
         reply = kernel.client.get_shell_msg(timeout=PATIENCE_S)
     assert reply["content"]["matches"] == ["age"]
+
+
+def test_a_token_is_asked_for_in_the_browser_and_not_echoed(kernel: Kernel, gateway: Gateway) -> None:
+    kernel.run("import os; file = os.environ.pop('DPJUPYTER_CONNECTIONS'); os.environ['DPJUPYTER_CONNECTIONS'] = '/nonexistent'")
+    request = kernel.client.execute(f"%dpsql connect {gateway.url} --database clinic", allow_stdin=True)
+    asked = kernel.client.get_stdin_msg(timeout=PATIENCE_S)["content"]
+    assert asked == {"prompt": f"Token for {gateway.url}: ", "password": True}
+    kernel.client.input(gateway.tokens["bob"])
+    seen = list(kernel.messages(request))
+    assert "as bob (analyst)" in texts(seen, "execute_result")[0]
+    assert [one["content"]["data"]["connection"] for one in seen if one["msg_type"] == "comm_msg"] == [None]
+    assert gateway.tokens["bob"] not in json.dumps(seen, default=str)
+    seen = list(kernel.messages(kernel.client.execute(f"%dpsql connect {gateway.url}", allow_stdin=False)))
+    assert next(one["content"]["ename"] for one in seen if one["msg_type"] == "error") == "NotConnected"
+    kernel.run("os.environ['DPJUPYTER_CONNECTIONS'] = file\n%dpsql connect")
 
 
 HEAVY = ("pandas", "httpx", "ipywidgets", "matplotlib", "pydantic", "numpy", "duckdb", "sqlglot", "opendp", "sqlalchemy", "tornado", "jupyter_server")
