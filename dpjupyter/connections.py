@@ -236,7 +236,12 @@ def _token(text: str, where: str) -> str:
 def _asked(url: str, ask: Ask | None) -> str:
     if ask is None:
         raise NotConnected(f"no token is configured for {url}", hint="Set token_file in the connections file, or DPJUPYTER_TOKEN.")
-    return _token(ask(f"Token for {url}: "), "the prompt")
+    try:
+        answer = ask(f"Token for {url}: ")
+    except (EOFError, NotImplementedError):  # no terminal; a notebook that runs without a reader
+        hint = "Set token_file in the connections file, or DPJUPYTER_TOKEN."
+        raise NotConnected(f"no token is configured for {url}, and nobody can be asked here", hint=hint) from None
+    return _token(answer, "the prompt")
 
 
 def _private(path: Path) -> None:

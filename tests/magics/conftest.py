@@ -89,6 +89,7 @@ total_budget = 1.0
 amount = {{ type = "INTEGER", nullable = false, bounds = [0, 10] }}
 """
 SLOW = "SELECT SUM(CASE WHEN SQRT(p.age * s.step) > 7 THEN LN(p.age + s.step + t.step + 1) ELSE 0 END) AS n FROM people p CROSS JOIN steps s CROSS JOIN steps t"
+SLOWISH = "SELECT SUM(CASE WHEN SQRT(p.age * s.step) > 7 THEN LN(p.age + s.step + 1) ELSE 0 END) AS n FROM people p CROSS JOIN steps s"
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ def command(environ: dict[str, str], *words: str) -> str:
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """Databases clinic (ample budgets) and poor (epsilon 1); analysts alice and bob, owner olga."""
+    """Databases clinic (ample budgets) and poor (epsilon 1); analysts alice, bob and carol (who never pays), owner olga."""
     folder = tmp_path_factory.mktemp("gateway")
     warehouse = folder / "clinic.duckdb"
     with duckdb.connect(str(warehouse)) as connection:
@@ -136,7 +137,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     (policies / "poor.toml").write_text(POOR.format(warehouse=warehouse))
     environ = {key: value for key, value in os.environ.items() if not key.startswith("DPJUPYTER")}
     environ |= {"HOME": str(folder), "IPYTHONDIR": str(folder / "ipython"), "DPJUPYTER_LEDGER": f"sqlite:///{folder / 'ledger.sqlite'}"}
-    roles = {"alice": "analyst", "bob": "analyst", "olga": "owner"}
+    roles = {"alice": "analyst", "bob": "analyst", "carol": "analyst", "olga": "owner"}
     tokens = {name: command(environ, "token", "create", name, "--role", role) for name, role in roles.items()}
     port = free_port()
     start = [sys.executable, "-m", "dpjupyter.cli", "gateway", "--policies", str(policies), "--port", str(port)]

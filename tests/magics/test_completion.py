@@ -76,5 +76,5 @@ def test_in_the_shell_ours_alone_are_offered_in_our_cells(shell: Shell, gateway:
         found = [one.text for one in shell.ip.Completer.completions("%dpsql con", 10)]
         assert found == ["connect", "config"]
         found = [one.text for one in shell.ip.Completer.completions("%dpsql connect ", 15)]
-        assert found == ["alice", "bob", "olga", "undecided", "wrong", "dead", "--database"]
+        assert found == ["alice", "bob", "carol", "olga", "undecided", "wrong", "dead", "--database"]
         assert "nick_cave" in [one.text for one in shell.ip.Completer.completions("nick", 4)]

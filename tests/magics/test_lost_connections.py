@@ -13,7 +13,7 @@ import pytest
 from dpjupyter import errors, wire
 from dpjupyter.client import Client
 from dpjupyter.connections import Connection
-from tests.magics.conftest import SLOW, Gateway, Shell
+from tests.magics.conftest import SLOW, SLOWISH, Gateway, Shell
 
 
 class Cutter:
@@ -94,6 +94,14 @@ def test_a_reply_lost_on_the_way_is_fetched_again_and_paid_once(gateway: Gateway
 
 def _has_quota(client: Client) -> bool:
     return any((row.table_name, row.analyst) == ("admissions", "bob") for row in client.budgets())
+
+
+def test_a_connection_lost_while_the_query_runs_costs_once(gateway: Gateway, cutter: Cutter) -> None:
+    with Client(Connection("relay", f"http://127.0.0.1:{cutter.port}", gateway.tokens["bob"])) as client:
+        request = wire.QueryRequest(sql=SLOWISH, dbconfig=wire.DbConfig(database="clinic", prefix="test"))
+        cutter.cuts = 1
+        reply = client.query(request)
+        assert reply.Data["n"]
 
 
 def test_a_query_that_fails_in_the_warehouse_is_charged_and_says_one_constant_thing(shell: Shell) -> None:

@@ -69,7 +69,7 @@ def test_the_same_question_is_free_until_asked_anew(shell: Shell) -> None:
 
 
 def test_dry_run_costs_nothing_and_says_everything(shell: Shell) -> None:
-    shell.run("%dpsql connect bob")
+    shell.run("%dpsql connect carol")
     assert (
         repr(shell.run("%%dpsql --dry-run --epsilon 0.5\nSELECT city, COUNT(*) AS n FROM people GROUP BY city"))
         == """\
@@ -81,8 +81,8 @@ n       discrete Laplace             ±6.0
 COUNT(*): ε 0.5, discrete Laplace
 whole database: ε 0.5, {0} → {1}
 people: ε 0.5, {0} → {1}
-whole database (quota of bob): ε 0.5, 500 → 499.5
-people (quota of bob): ε 0.5, 500 → 499.5""".format(*(f"{left:.6g}" for left in balances(shell)))
+whole database (quota of carol): ε 0.5, 500 → 499.5
+people (quota of carol): ε 0.5, 500 → 499.5""".format(*(f"{left:.6g}" for left in balances(shell)))
     )
 
 
