@@ -16,6 +16,7 @@ from dpjupyter.engine.model import (
     Rel,
     Scan,
     SetOperation,
+    Shared,
     Sort,
     Window,
 )
@@ -28,7 +29,7 @@ def inputs(rel: Rel) -> tuple[Rel, ...]:
             return ()
         case Join() | SetOperation():
             return (rel.left, rel.right)
-        case Filter() | Project() | Aggregate() | Window() | Sort():
+        case Filter() | Project() | Aggregate() | Window() | Sort() | Shared():
             return (rel.input,)
 
 
@@ -51,7 +52,7 @@ def expressions(rel: Rel) -> Iterator[exp.Expression]:
         case Constants():
             for row in rel.rows:
                 yield from row
-        case Scan() | SetOperation():
+        case Scan() | SetOperation() | Shared():
             return
 
 
@@ -68,7 +69,7 @@ def columns_of(rel: Rel) -> tuple[str, ...]:
             return tuple(rel.columns)
         case Constants() | SetOperation():
             return rel.fields
-        case Filter() | Sort():
+        case Filter() | Sort() | Shared():
             return columns_of(rel.input)
         case Window():
             return (*columns_of(rel.input), *rel.columns)

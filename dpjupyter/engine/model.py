@@ -267,7 +267,14 @@ class Sort:
     offset: int = 0
 
 
-Rel = Scan | Constants | Filter | Project | Join | Aggregate | Window | SetOperation | Sort
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """A relation computed once and read in several places of one statement: a materialised CTE."""
+
+    input: Rel
+
+
+Rel = Scan | Constants | Filter | Project | Join | Aggregate | Window | SetOperation | Sort | Shared
 
 
 class BoundSubquery(exp.Expression):

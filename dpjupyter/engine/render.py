@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import rebuilt
+from dpjupyter.engine.algebra import columns_of, rebuilt
 from dpjupyter.engine.model import (
     Aggregate,
     BoundSubquery,
@@ -25,6 +25,7 @@ from dpjupyter.engine.model import (
     Rel,
     Scan,
     SetOperation,
+    Shared,
     Sort,
     Window,
 )
@@ -35,7 +36,7 @@ _JOINS = {"inner": "", "left": "LEFT", "right": "RIGHT", "full": "FULL", "cross"
 
 def render(rel: Rel, dialect: str) -> exp.Query:
     """The SELECT that computes ``rel``; output columns are named by their ids, in order."""
-    return _Renderer(dialect).query(rel)
+    return _Renderer(dialect).statement(rel)
 
 
 def identifier(name: str, dialect: str) -> exp.Identifier:
@@ -110,6 +111,7 @@ def _trivial(expr: exp.Expression) -> bool:
 
 
 def _uses(exprs: Iterator[exp.Expression]) -> dict[str, int]:
+    """How often each column is read. The same text twice counts: it would be computed twice."""
     counts: dict[str, int] = {}
     for expr in exprs:
         for node in expr.find_all(exp.Column):
@@ -121,6 +123,16 @@ class _Renderer:
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
         self._aliases = 0
+        self._shared: dict[int, tuple[str, exp.Query]] = {}
+
+    def statement(self, rel: Rel) -> exp.Query:
+        query = self.query(rel)
+        if self._shared:
+            # Snowflake decides by itself what to keep; DuckDB is told.
+            told = True if self._dialect == "duckdb" else None
+            ctes = [exp.CTE(this=inner, alias=exp.TableAlias(this=exp.to_identifier(name)), materialized=told) for name, inner in self._shared.values()]
+            query.set("with_", exp.With(expressions=ctes))
+        return query
 
     def query(self, rel: Rel) -> exp.Query:
         return self._block(rel).select()
@@ -189,6 +201,8 @@ class _Renderer:
                 return self._closed(block)
             case SetOperation():
                 return self._set_operation(rel)
+            case Shared():
+                return self._once(rel)
             case Sort():
                 block = self._block(rel.input)
                 if block.order or block.limit is not None or block.offset or block.group is not None:
@@ -196,6 +210,14 @@ class _Renderer:
                 block.order = tuple(self._expr(o, block) for o in rel.order)
                 block.limit, block.offset = rel.limit, rel.offset
                 return block
+
+    def _once(self, rel: Shared) -> _Block:
+        if id(rel) not in self._shared:
+            query = self.query(rel.input)
+            self._shared[id(rel)] = (f"s{len(self._shared) + 1}", query)
+        name, alias = self._shared[id(rel)][0], self._alias()
+        table = exp.Table(this=exp.to_identifier(name), alias=exp.TableAlias(this=exp.to_identifier(alias)))
+        return _Block(table, {id_: self._of(alias, id_) for id_ in columns_of(rel)})
 
     @staticmethod
     def _bare(rel: Rel) -> bool:
@@ -261,6 +283,9 @@ class _Renderer:
 
     def _aggregate(self, rel: Aggregate) -> _Block:
         block = self._opened(rel.input)
+        uses = _uses(iter([*rel.keys.values(), *(a for c in rel.calls.values() for a in c.arguments)]))
+        if any(uses.get(id_, 0) > 1 and not _trivial(e) for id_, e in block.columns.items()):
+            block = self._closed(block)
         keys = {id_: self._expr(e, block) for id_, e in rel.keys.items()}
         if any(isinstance(e, exp.Literal) or not list(e.find_all(exp.Column)) for e in keys.values()):
             # A constant in GROUP BY would be read as a column position.

@@ -39,7 +39,7 @@ from dpjupyter.engine.model import (
 )
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.canonical import Numbering, canonical
-from dpjupyter.engine.plan.pushdown import WEIGHT_ONE, Grouping, bins, distinct, distinct_sum, sums
+from dpjupyter.engine.plan.pushdown import WEIGHT_ONE, Grouping, bins, distinct, sums
 from dpjupyter.engine.plan.relation import KeyList, Relation
 from dpjupyter.engine.plan.statistics import Bounds, Made, Statistics, as_number, made_of_sums
 from dpjupyter.engine.plan.units import Units
@@ -47,7 +47,7 @@ from dpjupyter.engine.policy import Policy, Table
 from dpjupyter.engine.render import column, render, substitute
 from dpjupyter.errors import AskRefused, BoundsMissing, PrivacyUnitLost, UnsupportedSQL
 
-_BINS = 4096  # quantile grid of one group
+_BINS = 2048  # quantile grid of one group
 _BINS_GROUPED = 1024
 _QUANTILES = {"MEDIAN": Fraction(1, 2), "MIN": Fraction(0), "MAX": Fraction(1)}
 
@@ -388,7 +388,7 @@ class Measurements:
             named = {f"{group.name}_d{n}{slot}": s for slot, s in statistics.slots.items()}
             most = min([m, *(len(f.domain) for f in facts if f.domain is not None and len(values) == 1)])
             limited = replace(group.grouping, max_rows=most)  # the statement keeps exactly as many values as M allows
-            statement = render(distinct(limited, values, {name: distinct_sum(s) for name, s in named.items()}), dialect)
+            statement = render(distinct(limited, values, named), dialect)
             parts.append(Part(statement, tuple(_statistic(name, "distinct" if s.kind == "rows" else s.kind, most * s.row_largest, s.grid) for name, s in named.items())))
         for value, facts, selections in group.binned.values():
             first = next(iter(selections.values()))

@@ -9,12 +9,12 @@ Three shapes, all of the same pieces:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import signature
-from dpjupyter.engine.model import Aggregate, Call, Filter, Project, Rel, Selection, Window
+from dpjupyter.engine.algebra import columns_of, signature, walk
+from dpjupyter.engine.model import Aggregate, Call, Filter, Interval, Join, Kind, Project, Rel, Selection, SetOperation, Shared, Window
 from dpjupyter.engine.plan.fixed_point import bigint, clamp, double, is_missing, number, row_integer
 from dpjupyter.engine.plan.statistics import Sum
 from dpjupyter.engine.render import column
@@ -61,6 +61,22 @@ def _ranked(rel: Rel, function: exp.Expression, partition: list[str], order: lis
     return Filter(Window(rel, {rank: window}), exp.LTE(this=column(rank), expression=number(most)))
 
 
+def _at_most_rows(rel: Rel, unit: str, keys: list[str], order: list[exp.Ordered], most: int, fresh: Callable[[], str]) -> Rel:
+    """At most ``most`` rows of each (unit, keys), picked by hash. Only those that have more are sorted: most have not."""
+    rows, partition = Shared(rel), [unit, *keys]
+    many, ids = fresh(), {id_: fresh() for id_ in partition}
+    heavy = Shared(Filter(Aggregate(rows, {ids[i]: column(i) for i in partition}, {many: Call("COUNT_STAR")}), exp.GT(this=column(many), expression=number(most))))
+    same = exp.and_(
+        exp.EQ(this=column(unit), expression=column(ids[unit])), *(exp.NullSafeEQ(this=column(k), expression=column(ids[k])) for k in keys), copy=False
+    )
+    light = Join(rows, heavy, "anti", same)
+    cut = _ranked(Join(rows, heavy, "semi", same.copy()), exp.RowNumber(), partition, order, most, fresh)
+    names = columns_of(rel)
+    new = {id_: fresh() for id_ in names}
+    both = SetOperation("union", True, light, cut, names, names, tuple(new.values()))
+    return Project(both, {id_: column(new[id_]) for id_ in names})
+
+
 # ---------------------------------------------------------------- sums
 def row_value(statistic: Sum) -> exp.Expression:
     """The integer one row adds, before the centre is taken off; NULL where it adds nothing."""
@@ -72,20 +88,41 @@ def row_value(statistic: Sum) -> exp.Expression:
         if statistic.exact:
             return value.copy()
         return row_integer(value, statistic.bounds, float(statistic.grid), floating=statistic.floating)
-    other = statistic.other
-    assert other is not None
-    first, second = (_centred(v, b, m) for v, b, m in zip((value, other), (statistic.bounds, statistic.other_bounds), statistic.middles, strict=True))
-    missing = is_missing(value, floating=statistic.floating)
-    if statistic.form == "product":
-        missing = exp.Or(this=missing, expression=is_missing(other, floating=statistic.floating))
-    scaled = exp.Mul(this=exp.Mul(this=first, expression=second), expression=number(1.0 / float(statistic.grid)))
-    return exp.Case(ifs=[exp.If(this=missing, true=exp.null())], default=bigint(exp.Round(this=scaled)))
+    assert statistic.other is not None
+    product = exp.Mul(this=value.copy(), expression=statistic.other.copy())  # centred before: see _with_centred
+    return bigint(exp.Round(this=exp.Mul(this=product, expression=number(1.0 / float(statistic.grid)))))
 
 
-def _centred(value: exp.Expression, bounds: object, middle: float) -> exp.Expression:
-    """value limited to its bounds, less the middle: limited before it is squared, so that no square is infinite."""
-    low, high = bounds.lower, bounds.upper  # type: ignore[attr-defined]
-    ifs = [
+def _with_centred(rel: Rel, statistics: Mapping[str, Sum], fresh: Callable[[], str]) -> tuple[Rel, dict[str, Sum]]:
+    """Squares and products read centred values that are computed once per row, in a projection of their own."""
+    columns: dict[str, exp.Expression] = {}
+    by_text: dict[str, str] = {}
+
+    def centred(value: exp.Expression, bounds: Interval, middle: float, floating: bool) -> exp.Expression:  # noqa: FBT001
+        text = f"{signature(value)}|{bounds}|{middle}"
+        if text not in by_text:
+            by_text[text] = fresh()
+            columns[by_text[text]] = _centred(value, bounds, middle, floating=floating)
+        return column(by_text[text])
+
+    changed: dict[str, Sum] = {}
+    for name, s in statistics.items():
+        if s.form == "value" or s.value is None or s.other is None:
+            changed[name] = s
+            continue
+        first = centred(s.value, s.bounds, s.middles[0], s.floating)
+        second = centred(s.other, s.other_bounds, s.middles[1], s.floating)
+        changed[name] = replace(s, value=first, other=second, counted=s.value if s.form == "square" else first)
+    if not columns:
+        return rel, changed
+    return Project(rel, {**{id_: column(id_) for id_ in columns_of(rel)}, **columns}), changed
+
+
+def _centred(value: exp.Expression, bounds: Interval, middle: float, *, floating: bool) -> exp.Expression:
+    """value limited to its bounds, less the middle; NULL where it is missing. Limited first, so that no square is infinite."""
+    low, high = bounds.lower, bounds.upper
+    ifs = [exp.If(this=is_missing(value, floating=True), true=exp.null())] if floating else []
+    ifs += [
         exp.If(this=exp.LTE(this=value.copy(), expression=number(low)), true=number(low - middle)),
         exp.If(this=exp.GTE(this=value.copy(), expression=number(high)), true=number(high - middle)),
     ]
@@ -94,10 +131,11 @@ def _centred(value: exp.Expression, bounds: object, middle: float) -> exp.Expres
 
 def sums(grouping: Grouping, statistics: Mapping[str, Sum]) -> Rel:
     """Keys and one integer per statistic."""
+    rows, statistics = _with_centred(grouping.known(), statistics, grouping.fresh)
     if grouping.single_row:
         calls = {name: _single(s) for name, s in statistics.items()}
-        return _total(Aggregate(grouping.known(), grouping.keys, calls), grouping)
-    return _per_unit_sums(grouping, statistics)
+        return _total(Aggregate(rows, grouping.keys, calls), grouping)
+    return _per_unit_sums(grouping, rows, statistics)
 
 
 def _single(statistic: Sum) -> Call:
@@ -124,7 +162,7 @@ def _less(limited: exp.Expression, integer: exp.Expression, center: int) -> exp.
     return exp.Case(ifs=[exp.If(this=present, true=exp.null())], default=exp.Sub(this=limited, expression=number(center)))
 
 
-def _per_unit_sums(grouping: Grouping, statistics: Mapping[str, Sum]) -> Rel:
+def _per_unit_sums(grouping: Grouping, rows: Rel, statistics: Mapping[str, Sum]) -> Rel:
     assert grouping.unit is not None
     m, fresh = grouping.max_rows, grouping.fresh
     unit = fresh()
@@ -138,6 +176,13 @@ def _per_unit_sums(grouping: Grouping, statistics: Mapping[str, Sum]) -> Rel:
             partials[by_text[text]] = call
         return column(by_text[text])
 
+    shares: dict[str, exp.Expression] = {}
+
+    def share(expr: exp.Expression) -> exp.Column:
+        id_ = fresh()
+        shares[id_] = expr
+        return column(id_)
+
     limited: dict[str, exp.Expression] = {}
     totals: dict[str, Call] = {}
     for name, statistic in statistics.items():
@@ -149,13 +194,15 @@ def _per_unit_sums(grouping: Grouping, statistics: Mapping[str, Sum]) -> Rel:
             counted = partial(Call("COUNT_STAR") if statistic.value is None else Call("COUNT", (statistic.value.copy(),)))
             limited[id_] = _at_most(counted, m)
         else:
-            limited[id_] = _limited_sum(statistic, m, partial, grouping.dialect)
+            limited[id_] = _limited_sum(statistic, m, partial, share, grouping.dialect)
         totals[name] = Call("SUM", (column(id_),))
-    per_unit: Rel = Aggregate(grouping.known(), {unit: column(grouping.unit), **grouping.keys}, partials)
+    per_unit: Rel = Aggregate(rows, {unit: column(grouping.unit), **grouping.keys}, partials)
+    if shares:
+        per_unit = Project(per_unit, {**{id_: column(id_) for id_ in columns_of(per_unit)}, **shares})
     shown = {unit: column(unit)} if not grouping.all_groups else {}
     rel: Rel = Project(per_unit, {**shown, **_key_columns(grouping.keys), **limited}) if shown or grouping.keys or limited else per_unit
     if not grouping.all_groups:
-        rel = _ranked(rel, exp.RowNumber(), [unit], _hash([unit, *grouping.keys], grouping.salt), grouping.max_groups, fresh)
+        rel = _at_most_rows(rel, unit, [], _hash([unit, *grouping.keys], grouping.salt), grouping.max_groups, fresh)
     return _total(Aggregate(rel, _key_columns(grouping.keys), totals), grouping)
 
 
@@ -163,38 +210,44 @@ def _at_most(count: exp.Expression, most: int) -> exp.Expression:
     return exp.Case(ifs=[exp.If(this=exp.GT(this=count.copy(), expression=number(most)), true=number(most))], default=count)
 
 
-def _limited_sum(statistic: Sum, m: int, partial: Callable[[Call], exp.Column], dialect: str) -> exp.Expression:
+def _limited_sum(
+    statistic: Sum, m: int, partial: Callable[[Call], exp.Column], share: Callable[[exp.Expression], exp.Column], dialect: str
+) -> exp.Expression:
     """A unit's sum in one group, limited to what m rows of it may make."""
     assert statistic.value is not None
     low, high = m * min(statistic.low, 0), m * max(statistic.high, 0)
     if statistic.exact and statistic.scale and not statistic.center and not statistic.weighted:
-        # DECIMAL sums are exact and fast; the few per-unit results are made integers after they are limited.
-        total = partial(Call("SUM", (statistic.value.copy(),)))
-        factor = 10**statistic.scale
-        bound = [exp.Cast(this=exp.Literal.string(_decimal(v, statistic.scale)), to=exp.DataType.build(f"DECIMAL(38,{statistic.scale})")) for v in (low, high)]
-        ifs = [
-            exp.If(this=exp.Is(this=total.copy(), expression=exp.null()), true=number(0)),
-            exp.If(this=exp.LT(this=total.copy(), expression=bound[0]), true=number(low)),
-            exp.If(this=exp.GT(this=total.copy(), expression=bound[1]), true=number(high)),
-        ]
-        narrow = exp.Cast(this=total.copy(), to=exp.DataType.build(f"DECIMAL(18,{statistic.scale})"))
-        return exp.Case(ifs=ifs, default=bigint(exp.Mul(this=narrow, expression=number(factor))))
+        return _limited_decimal(partial(Call("SUM", (statistic.value.copy(),))), low, high, statistic.scale)
     integer = row_value(statistic)
-    total: exp.Expression = partial(Call("SUM", (integer,)))
-    count = partial(Call("COUNT", (integer.copy(),)))
-    if statistic.center:
-        total = exp.Paren(this=exp.Sub(this=total, expression=exp.Mul(this=_wide(number(statistic.center), dialect), expression=_wide(count.copy(), dialect))))
-    if statistic.weighted:
-        # A unit with more rows than its limit counts as m average rows of its own, as in its row count.
-        share = exp.Div(this=exp.Mul(this=double(total.copy()), expression=number(float(m))), expression=double(count.copy()))
-        over = exp.GT(this=count.copy(), expression=number(m))
-        low_, high_ = number(float(low)), number(float(high))
-        inside = exp.Case(
-            ifs=[exp.If(this=exp.LTE(this=exp.Paren(this=share), expression=low_), true=number(low)), exp.If(this=exp.GTE(this=exp.Paren(this=share.copy()), expression=high_), true=number(high))],
-            default=bigint(exp.Round(this=share.copy())),
-        )
-        return exp.Case(ifs=[exp.If(this=over, true=inside)], default=bigint(clamp(total, low, high)))
-    return bigint(clamp(total, low, high))
+    total: exp.Expression
+    # Where a value is missing its integer is; a NaN has none either, so that of a DOUBLE the integers are counted.
+    counted = partial(Call("COUNT", (integer.copy() if statistic.floating else (statistic.counted or statistic.value).copy(),)))
+    if statistic.center and statistic.narrow:
+        total = partial(Call("SUM", (exp.Sub(this=bigint(integer), expression=number(statistic.center)),)))
+    else:
+        total = partial(Call("SUM", (integer,)))
+        if statistic.center:
+            total = exp.Paren(this=exp.Sub(this=total, expression=exp.Mul(this=_wide(number(statistic.center), dialect), expression=_wide(counted.copy(), dialect))))
+    if not statistic.weighted:
+        return bigint(clamp(total, low, high))
+    # A unit with more rows than its limit counts as m average rows of its own, as its row count does.
+    # DOUBLE is exact here: limits stay below 2^53, and what is larger is cut to them anyway.
+    scaled = exp.Round(this=exp.Div(this=exp.Mul(this=double(total.copy()), expression=number(float(m))), expression=double(counted.copy())))
+    over = exp.GT(this=counted.copy(), expression=number(m))
+    return bigint(clamp(share(exp.Case(ifs=[exp.If(this=over, true=scaled)], default=double(total))), low, high))
+
+
+def _limited_decimal(total: exp.Expression, low: int, high: int, scale: int) -> exp.Expression:
+    """DECIMAL sums are exact and fast; the few per-unit results are made integers after they are limited."""
+    type_ = exp.DataType.build(f"DECIMAL(38,{scale})")
+    bounds = [exp.Cast(this=exp.Literal.string(_decimal(v, scale)), to=type_.copy()) for v in (low, high)]
+    ifs = [
+        exp.If(this=exp.Is(this=total.copy(), expression=exp.null()), true=number(0)),
+        exp.If(this=exp.LT(this=total.copy(), expression=bounds[0]), true=number(low)),
+        exp.If(this=exp.GT(this=total.copy(), expression=bounds[1]), true=number(high)),
+    ]
+    narrow = exp.Cast(this=total.copy(), to=exp.DataType.build(f"DECIMAL(18,{scale})"))
+    return exp.Case(ifs=ifs, default=bigint(exp.Mul(this=narrow, expression=number(10**scale))))
 
 
 def _wide(value: exp.Expression, dialect: str) -> exp.Expression:
@@ -214,7 +267,7 @@ def _total(rel: Aggregate, grouping: Grouping) -> Rel:
 
 
 # ---------------------------------------------------------------- distinct values
-def distinct(grouping: Grouping, values: list[exp.Expression], statistics: Mapping[str, Callable[[list[exp.Expression]], Call]]) -> Rel:
+def distinct(grouping: Grouping, values: list[exp.Expression], statistics: Mapping[str, Sum]) -> Rel:
     """Statistics over the distinct values of each group: a unit brings at most m values to at most k groups."""
     fresh = grouping.fresh
     ids = [fresh() for _ in values]
@@ -225,39 +278,15 @@ def distinct(grouping: Grouping, values: list[exp.Expression], statistics: Mappi
         assert grouping.unit is not None
         unit = fresh()
         rel = Aggregate(rel, {unit: column(grouping.unit), **keyed}, {})
-        rel = _ranked(rel, exp.RowNumber(), [unit, *grouping.keys], _hash([unit, *ids], grouping.salt), grouping.max_rows, fresh)
+        rel = _at_most_rows(rel, unit, list(grouping.keys), _hash([unit, *ids], grouping.salt), grouping.max_rows, fresh)
         if not grouping.all_groups:
             rel = _ranked(rel, exp.DenseRank(), [unit], _hash([unit, *grouping.keys], grouping.salt), grouping.max_groups, fresh)
         keyed = {**_key_columns(grouping.keys), **{i: column(i) for i in ids}}
     each = Aggregate(rel, keyed, {})
-    calls = {name: make([column(i) for i in ids]) for name, make in statistics.items()}
-    return _total(Aggregate(each, _key_columns(grouping.keys), calls), grouping)
-
-
-def distinct_sum(statistic: Sum) -> Callable[[list[exp.Expression]], Call]:
-    """An additive statistic over distinct values: each is a row of its own."""
-
-    def make(values: list[exp.Expression]) -> Call:
-        moved = Sum(
-            statistic.kind,
-            values[0] if statistic.value is not None else None,
-            statistic.low,
-            statistic.high,
-            statistic.grid,
-            statistic.center,
-            statistic.exact,
-            statistic.scale,
-            statistic.form,
-            values[0] if statistic.other is not None else None,
-            statistic.middles,
-            statistic.weighted,
-            statistic.floating,
-            statistic.bounds,
-            statistic.other_bounds,
-        )
-        return _single(moved)
-
-    return make
+    # A distinct value is a row of its own from here on, and never NULL.
+    moved = {name: replace(s, value=column(ids[0]) if s.value is not None else None, other=column(ids[0]) if s.other is not None else None) for name, s in statistics.items()}
+    rows, moved = _with_centred(each, moved, fresh)
+    return _total(Aggregate(rows, _key_columns(grouping.keys), {name: _single(s) for name, s in moved.items()}), grouping)
 
 
 # ---------------------------------------------------------------- bins
@@ -267,18 +296,21 @@ def bins(grouping: Grouping, value: exp.Expression, selection: Selection, ordina
     bin_, rows, weight = fresh(), fresh(), fresh()
     width = (selection.upper - selection.lower) / selection.bins
     last = number(selection.bins - 1)
-    offset = exp.Sub(this=ordinal(value.copy()), expression=number(selection.lower))
-    index = bigint(exp.Floor(this=exp.Div(this=exp.Paren(this=offset), expression=number(width)) if width != 1.0 else offset))
+    offset = exp.Paren(this=exp.Sub(this=ordinal(value.copy()), expression=number(selection.lower)))
+    index = bigint(exp.Floor(this=exp.Mul(this=offset, expression=number(1.0 / width))))
     ifs = [
         exp.If(this=exp.LTE(this=value.copy(), expression=ends[0]), true=number(0)),
         exp.If(this=exp.GTE(this=value.copy(), expression=ends[1]), true=last),
     ]
-    inner = exp.Case(ifs=[exp.If(this=exp.LT(this=index.copy(), expression=number(0)), true=number(0)), exp.If(this=exp.GT(this=index.copy(), expression=last.copy()), true=last.copy())], default=index)
-    binned = exp.Case(ifs=ifs, default=inner)
-    present = exp.Not(this=exp.Paren(this=is_missing(value, floating=True)) if selection.type.kind.value == "float" else is_missing(value, floating=False))
+    # Between the ends nothing is NULL or below the first bin; rounding may reach one past the last.
+    binned = exp.Case(ifs=ifs, default=exp.Anonymous(this="LEAST", expressions=[index, last.copy()]))
+    floating = selection.type.kind is Kind.FLOAT
+    present = exp.Not(this=exp.Paren(this=is_missing(value, floating=floating)))
     rel: Rel = Filter(grouping.known(), present)
     if grouping.single_row:
         return Aggregate(rel, {**grouping.keys, bin_: binned}, {rows: Call("COUNT_STAR")})
+    if grouping.all_groups:
+        return _weighted_bins(grouping, rel, binned, bin_, rows)
     assert grouping.unit is not None
     unit, total, weighted = fresh(), fresh(), fresh()
     rel = Aggregate(rel, {unit: column(grouping.unit), **grouping.keys, bin_: binned}, {rows: Call("COUNT_STAR")})
@@ -292,3 +324,24 @@ def bins(grouping: Grouping, value: exp.Expression, selection: Selection, ordina
     if not grouping.all_groups:
         rel = _ranked(rel, exp.DenseRank(), [unit], _hash([unit, *grouping.keys], grouping.salt), grouping.max_groups, fresh)
     return Aggregate(rel, {**_key_columns(grouping.keys), bin_: column(bin_)}, {weight: Call("SUM", (column(weighted),))})
+
+
+def _weighted_bins(grouping: Grouping, rows: Rel, binned: exp.Expression, bin_: str, weight: str) -> Rel:
+    """Every row counted with its unit's weight. Only units over their limit have one: few rows meet the join."""
+    assert grouping.unit is not None
+    fresh, m = grouping.fresh, grouping.max_rows
+    unit, many, share = fresh(), fresh(), fresh()
+    flat: Rel = Project(rows, {unit: column(grouping.unit), **grouping.keys, bin_: binned})
+    if any(isinstance(r, (Join, Aggregate, Window, SetOperation)) for r in walk(rows)):
+        flat = Shared(flat)
+    ids = {id_: fresh() for id_ in (unit, *grouping.keys)}
+    counted = Aggregate(flat, {ids[i]: column(i) for i in ids}, {many: Call("COUNT_STAR")})
+    part = bigint(exp.Floor(this=exp.Div(this=number(float(WEIGHT_ONE * m)), expression=double(column(many)))))
+    heavy = Project(Filter(counted, exp.GT(this=column(many), expression=number(m))), {**{i: column(i) for i in ids.values()}, share: part})
+    same = exp.and_(
+        exp.EQ(this=column(unit), expression=column(ids[unit])),
+        *(exp.NullSafeEQ(this=column(k), expression=column(ids[k])) for k in grouping.keys),
+        copy=False,
+    )
+    weighted = exp.Coalesce(this=column(share), expressions=[number(WEIGHT_ONE)])
+    return Aggregate(Join(flat, heavy, "left", same), {**_key_columns(grouping.keys), bin_: column(bin_)}, {weight: Call("SUM", (bigint(weighted),))})

@@ -37,6 +37,8 @@ class Sum:
     middles: tuple[float, float] = (0.0, 0.0)  # square, product: centres in the column's unit
     weighted: bool = False  # units with more than max_rows rows are weighted, as their count is
     floating: bool = False
+    narrow: bool = False  # exact and small enough that the centre can be taken off each row in 64 bits
+    counted: exp.Expression | None = None  # square, product: what is present exactly where the summed value is
     bounds: Interval = Interval(0.0, 0.0)
     other_bounds: Interval = Interval(0.0, 0.0)
 
@@ -122,7 +124,7 @@ class Statistics:
         low, high = _steps(bounds.lower, grid), _steps(bounds.upper, grid)
         center = (low + high) // 2 if centred else 0
         statistic = Sum(
-            "sum", value, low - center, high - center, grid, center, exact, scale, weighted=weighted, floating=facts.type.kind is Kind.FLOAT, bounds=bounds
+            "sum", value, low - center, high - center, grid, center, exact, scale, weighted=weighted, floating=facts.type.kind is Kind.FLOAT, narrow=_narrow(facts, exact), bounds=bounds
         )
         return self.add(statistic), grid, center
 
@@ -168,6 +170,11 @@ def _steps(bound: float, grid: Fraction) -> int:
     return round(Fraction(bound) / grid)
 
 
+def _narrow(facts: Facts, exact: bool) -> bool:
+    """Whether a column's integers, by its type, stay far below 64 bits."""
+    return exact and (0 < facts.type.bits <= 32 or 0 < facts.type.precision <= 17)  # noqa: PLR2004 - of 63 bits, of 18 digits
+
+
 def _half(bounds: Interval, middle: float) -> float:
     return max(bounds.upper - middle, middle - bounds.lower, 0.0)
 
@@ -188,12 +195,13 @@ def _wrap(node: exp.Expression) -> exp.Expression:
 
 def at_least_one(count: exp.Expression) -> exp.Expression:
     """A noisy count as a divisor."""
-    return exp.Greatest(this=real(count), expressions=[number(1.0)])
+    return exp.Anonymous(this="GREATEST", expressions=[real(count), number(1.0)])
 
 
 def within(value: exp.Expression, low: float, high: float) -> exp.Expression:
     """Post-processing: what is impossible is not shown."""
-    return exp.Least(this=exp.Greatest(this=value, expressions=[number(low)]), expressions=[number(high)])
+    inner = exp.Anonymous(this="GREATEST", expressions=[value, number(low)])
+    return exp.Anonymous(this="LEAST", expressions=[inner, number(high)])
 
 
 def made_of_sums(call: Call, arguments: list[tuple[exp.Expression, Facts]], statistics: Statistics) -> Made | None:
@@ -296,7 +304,7 @@ def _variance(call: Call, argument: tuple[exp.Expression, Facts], statistics: St
         mean = _div(real(s[total]), n.copy())
         variance: exp.Expression = exp.Sub(this=_div(real(s[squares]), n.copy()), expression=exp.Mul(this=_wrap(mean), expression=_wrap(mean.copy())))
         if sample:
-            less = exp.Greatest(this=exp.Sub(this=real(s[count]), expression=number(1.0)), expressions=[number(1.0)])
+            less = exp.Anonymous(this="GREATEST", expressions=[exp.Sub(this=real(s[count]), expression=number(1.0)), number(1.0)])
             variance = exp.Mul(this=_wrap(variance), expression=_wrap(_div(n.copy(), less)))
         possible = within(_wrap(variance), 0.0, most)
         return exp.Sqrt(this=possible) if root else possible
@@ -333,13 +341,13 @@ def _covariance(call: Call, arguments: list[tuple[exp.Expression, Facts]], stati
         covariance = central(cross, x, y)
         if call.function == "CORR":
             spread = exp.Mul(
-                this=exp.Greatest(this=_wrap(central(squares[0], x, x)), expressions=[number(0.0)]),
-                expression=exp.Greatest(this=_wrap(central(squares[1], y, y)), expressions=[number(0.0)]),
+                this=exp.Anonymous(this="GREATEST", expressions=[_wrap(central(squares[0], x, x)), number(0.0)]),
+                expression=exp.Anonymous(this="GREATEST", expressions=[_wrap(central(squares[1], y, y)), number(0.0)]),
             )
             ratio = exp.Div(this=_wrap(covariance), expression=exp.Nullif(this=exp.Sqrt(this=spread), expression=number(0.0)))
             return within(ratio, -1.0, 1.0)
         if call.function == "COVAR_SAMP":
-            less = exp.Greatest(this=exp.Sub(this=real(s[count]), expression=number(1.0)), expressions=[number(1.0)])
+            less = exp.Anonymous(this="GREATEST", expressions=[exp.Sub(this=real(s[count]), expression=number(1.0)), number(1.0)])
             covariance = exp.Mul(this=_wrap(covariance), expression=_wrap(_div(n.copy(), less)))
         most = 2.0 * halves[0] * halves[1] * (2.0 if call.function == "COVAR_SAMP" else 1.0)
         return within(_wrap(covariance), -most, most)
