@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import get_args
 
 from dpjupyter.engine import accounting
-from dpjupyter.engine.intervals import half_width
+from dpjupyter.engine.intervals import Carrier, half_width
 from dpjupyter.engine.model import (
     CONFIDENCES,
     Ask,
@@ -24,7 +24,6 @@ from dpjupyter.engine.model import (
     Measurement,
     Mechanism,
     Noise,
-    Output,
     Plan,
     Quote,
     Selection,
@@ -108,7 +107,7 @@ def price(plan: Plan, ask: Ask, policy: Policy) -> Quote:
             atto_gauss_delta=accounting.atto_up(sum((loss.delta for loss in losses.values()), Fraction(0))),
             calls=tuple(calls),
         ),
-        expectations=tuple(_expectation(output, plan, noise) for output in plan.outputs if not output.is_key),
+        expectations=_expectations(plan, noise),
         fingerprint=_fingerprint(plan, ask, policy, mechanism, whole),
     )
 
@@ -206,13 +205,19 @@ def _threshold(m: Measurement, noise: Noise) -> int:
 
 
 # ---------------------------------------------------------------- what to expect
-def _expectation(output: Output, plan: Plan, noise: Mapping[str, Noise]) -> Expectation:
-    statistic = next((s for m in plan.measurements for p in m.parts for s in p.statistics if s.name == output.direct), None)
-    if statistic is None:
-        return Expectation(output.name, {}, derived=True)
-    grid = float(statistic.grid)
-    widths = {str(c): half_width(noise[statistic.name], c) * grid for c in CONFIDENCES}
-    return Expectation(output.name, widths, derived=False)
+def _expectations(plan: Plan, noise: Mapping[str, Noise]) -> tuple[Expectation, ...]:
+    """For every column that noise enters: exact half-widths where it is shown unchanged, else that it is derived."""
+    noisy = Carrier({m.name: frozenset(noise) for m in plan.measurements}).carry(plan.finishing).noisy
+    statistics = {s.name: s for m in plan.measurements for p in m.parts for s in p.statistics}
+    result: list[Expectation] = []
+    for output in plan.outputs:
+        statistic = statistics.get(output.direct or "")
+        if statistic is not None:
+            widths = {str(c): half_width(noise[statistic.name], c) * float(statistic.grid) for c in CONFIDENCES}
+            result.append(Expectation(output.name, widths, derived=False))
+        elif noisy.get(output.id):
+            result.append(Expectation(output.name, {}, derived=True))
+    return tuple(result)
 
 
 def _fingerprint(plan: Plan, ask: Ask, policy: Policy, mechanism: Mechanism, whole: _Asked) -> str:

@@ -10,7 +10,7 @@ from dpjupyter.engine.accounting import ATTO, PICO
 from dpjupyter.engine.finish.desk import Desk, measured_columns, public_columns, shown
 from dpjupyter.engine.finish.replays import Replayed, replayed
 from dpjupyter.engine.intervals import Carrier, half_width
-from dpjupyter.engine.model import CONFIDENCES, Answer, Noise, NoisyRows, Output, Plan, Quote, Statistic, Value
+from dpjupyter.engine.model import CONFIDENCES, Answer, NoisyRows, Output, Plan, Quote, Statistic, Value
 from dpjupyter.engine.render import render
 
 Cell = tuple[float, float] | None
@@ -78,15 +78,17 @@ def _utility(quote: Quote, spread: Replayed) -> tuple[Mapping[str, Value], ...]:
     result: list[Mapping[str, Value]] = []
     for n, output in enumerate(quote.plan.outputs):
         statistic = _direct(output, quote.plan)
-        said: dict[str, Value] = {"name": output.name, "derived": False, "key": output.is_key}
+        used = [quote.noise[name] for name in sorted(noisy.get(output.id, frozenset()))]
+        said: dict[str, Value] = {"name": output.name, "derived": False, "key": False}
         if statistic is not None:
             noise = quote.noise[statistic.name]
             said |= {"mechanism": noise.mechanism, "scale": noise.scale * float(statistic.grid), "epsilon": noise.epsilon}
             said |= {f"half_width_{c}": half_width(noise, c) * float(statistic.grid) for c in CONFIDENCES}
-        elif not output.is_key:
-            used: list[Noise] = [quote.noise[name] for name in sorted(noisy.get(output.id, frozenset()))]
+        elif used:
             said |= {"derived": True, "mechanism": " + ".join(sorted({u.mechanism for u in used})), "scale": None}
-            said |= {"epsilon": math.fsum(u.epsilon for u in used) or None, "replays": spread.replays if n in spread.columns else 0}
+            said |= {"epsilon": math.fsum(u.epsilon for u in used), "replays": spread.replays if n in spread.columns else 0}
+        else:
+            said["key"] = True  # or computed from keys and public values alone
         result.append(said)
     return tuple(result)
 
