@@ -13,7 +13,17 @@ from dpjupyter.errors import FunctionRefused
 _PARTS = (exp.Column, exp.Identifier, exp.Paren, exp.Var, exp.DataType, exp.DataTypeParam, exp.Interval, exp.Star)
 _NOT_DESCENDED = (BoundSubquery, exp.Window)
 _VOLATILE = (exp.Rand, exp.Randn, exp.CurrentDate, exp.CurrentTime, exp.CurrentTimestamp, exp.Uuid, exp.CurrentUser)
-_VOLATILE_NAMES = ("NOW", "RANDOM", "GEN_RANDOM_UUID", "UUID", "TODAY", "NEXTVAL", "CURRVAL", "GET_CURRENT_TIMESTAMP", "TRANSACTION_TIMESTAMP")
+_VOLATILE_NAMES = (
+    "NOW",
+    "RANDOM",
+    "GEN_RANDOM_UUID",
+    "UUID",
+    "TODAY",
+    "NEXTVAL",
+    "CURRVAL",
+    "GET_CURRENT_TIMESTAMP",
+    "TRANSACTION_TIMESTAMP",
+)
 
 
 def check(expr: exp.Expression) -> None:
@@ -73,10 +83,16 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ("REPLACE", "literal texts"),
     ("STARTS_WITH, ENDS_WITH, CONTAINS, PREFIX, SUFFIX", "condition"),
     ("DATE_TRUNC", "literal unit; domain from bounds"),
-    ("EXTRACT, DATE_PART, YEAR, QUARTER, MONTH, WEEK, DAY, DAYOFWEEK, DAYOFYEAR, HOUR, MINUTE, SECOND, EPOCH, ISODOW, WEEKOFYEAR, YEAROFWEEK", "domain from bounds or from the calendar"),
+    (
+        "EXTRACT, DATE_PART, YEAR, QUARTER, MONTH, WEEK, WEEKOFYEAR, YEAROFWEEK, DAY, DAYOFWEEK, DAYOFYEAR, HOUR, MINUTE, SECOND, EPOCH",
+        "domain from bounds or from the calendar",
+    ),
     ("DAYNAME, MONTHNAME, LAST_DAY", "domain from the calendar"),
     ("DATE_DIFF, DATEDIFF, TIMESTAMPDIFF", "literal unit; within years 1 to 9999"),
-    ("x + INTERVAL, x - INTERVAL, DATEADD, DATE_ADD, DATE_SUB, date + days, date - date", "literal intervals up to 1000 years; within years 1 to 9999"),
+    (
+        "x + INTERVAL, x - INTERVAL, DATEADD, DATE_ADD, DATE_SUB, date + days, date - date",
+        "literal intervals up to 1000 years; within years 1 to 9999",
+    ),
     ("STRPTIME, TRY_STRPTIME", "literal format; NULL where the text does not fit"),
     ("STRFTIME, TO_CHAR", "literal format"),
 )

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 from collections.abc import Iterator
 
 from dpjupyter.engine.model import Interval
 
-_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - SQL TIMESTAMP has no zone
-_MICRO = datetime.timedelta(microseconds=1)
-FIRST_US = float((datetime.datetime.min - _EPOCH) // _MICRO)
-_LAST = (datetime.datetime.max - _EPOCH) // _MICRO
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - SQL TIMESTAMP has no zone
+_MICRO = dt.timedelta(microseconds=1)
+FIRST_US = float((dt.datetime(1, 1, 1) - _EPOCH) // _MICRO)  # noqa: DTZ001
+_LAST = (dt.datetime(9999, 12, 31, 23, 59, 59, 999_999) - _EPOCH) // _MICRO  # noqa: DTZ001
 LAST_US = float(_LAST)
 DAY_US = 86_400_000_000
 HOUR_US, MINUTE_US, SECOND_US = 3_600_000_000, 60_000_000, 1_000_000
 MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12, "DECADE": 120, "CENTURY": 1200, "MILLENNIUM": 12000}
-MICROS = {"WEEK": 7 * DAY_US, "DAY": DAY_US, "HOUR": HOUR_US, "MINUTE": MINUTE_US, "SECOND": SECOND_US, "MILLISECOND": 1000, "MICROSECOND": 1}
-_NAMES = {
-    "Y": "YEAR", "YY": "YEAR", "YYYY": "YEAR", "YR": "YEAR", "YEARS": "YEAR", "YRS": "YEAR",
-    "QUARTERS": "QUARTER", "QTR": "QUARTER", "QTRS": "QUARTER", "Q": "QUARTER",
-    "MON": "MONTH", "MONS": "MONTH", "MONTHS": "MONTH", "MM": "MONTH",
-    "W": "WEEK", "WK": "WEEK", "WEEKS": "WEEK", "WY": "WEEK", "WEEKOFYEAR": "WEEK", "WEEKISO": "WEEK", "ISOWEEK": "WEEK", "WEEK_ISO": "WEEK",
-    "D": "DAY", "DD": "DAY", "DAYS": "DAY", "DAYOFMONTH": "DAY",
-    "H": "HOUR", "HH": "HOUR", "HR": "HOUR", "HOURS": "HOUR", "HRS": "HOUR",
-    "M": "MINUTE", "MI": "MINUTE", "MIN": "MINUTE", "MINUTES": "MINUTE", "MINS": "MINUTE",
-    "S": "SECOND", "SEC": "SECOND", "SECONDS": "SECOND", "SECS": "SECOND",
-    "MS": "MILLISECOND", "MSEC": "MILLISECOND", "MILLISECONDS": "MILLISECOND",
-    "US": "MICROSECOND", "USEC": "MICROSECOND", "MICROSECONDS": "MICROSECOND",
-    "DECADES": "DECADE", "CENTURIES": "CENTURY", "MILLENNIA": "MILLENNIUM", "MILLENIUM": "MILLENNIUM",
-    "DAYOFWEEK": "DOW", "WEEKDAY": "DOW", "DW": "DOW", "DAYOFWEEKISO": "ISODOW", "DAYOFWEEK_ISO": "ISODOW", "WEEKDAY_ISO": "ISODOW", "DOW_ISO": "ISODOW",
-    "DAYOFYEAR": "DOY", "YEARDAY": "DOY", "DY": "DOY", "YEAROFWEEK": "ISOYEAR", "YEAROFWEEKISO": "ISOYEAR", "EPOCH_SECOND": "EPOCH",
-}  # fmt: skip
+MICROS = {
+    "WEEK": 7 * DAY_US,
+    "DAY": DAY_US,
+    "HOUR": HOUR_US,
+    "MINUTE": MINUTE_US,
+    "SECOND": SECOND_US,
+    "MILLISECOND": 1000,
+    "MICROSECOND": 1,
+}
+_SYNONYMS = {
+    "YEAR": "Y YY YYYY YR YEARS YRS",
+    "QUARTER": "QUARTERS QTR QTRS Q",
+    "MONTH": "MON MONS MONTHS MM",
+    "WEEK": "W WK WEEKS WY WEEKOFYEAR WEEKISO ISOWEEK WEEK_ISO",
+    "DAY": "D DD DAYS DAYOFMONTH",
+    "HOUR": "H HH HR HOURS HRS",
+    "MINUTE": "M MI MIN MINUTES MINS",
+    "SECOND": "S SEC SECONDS SECS",
+    "MILLISECOND": "MS MSEC MILLISECONDS",
+    "MICROSECOND": "US USEC MICROSECONDS",
+    "DECADE": "DECADES",
+    "CENTURY": "CENTURIES",
+    "MILLENNIUM": "MILLENNIA MILLENIUM",
+    "DOW": "DAYOFWEEK WEEKDAY DW",
+    "ISODOW": "DAYOFWEEKISO DAYOFWEEK_ISO WEEKDAY_ISO DOW_ISO",
+    "DOY": "DAYOFYEAR YEARDAY DY",
+    "ISOYEAR": "YEAROFWEEK YEAROFWEEKISO",
+    "EPOCH": "EPOCH_SECOND",
+}
+_NAMES = {word: name for name, words in _SYNONYMS.items() for word in words.split()}
 
 
 def unit(name: str) -> str:
@@ -40,7 +54,7 @@ def unit(name: str) -> str:
     return _NAMES.get(upper, upper)
 
 
-def moment(position: float) -> datetime.datetime | None:
+def moment(position: float) -> dt.datetime | None:
     """Calendar time at a position; None outside years 1 to 9999."""
     if not FIRST_US <= position <= LAST_US:
         return None
@@ -48,7 +62,7 @@ def moment(position: float) -> datetime.datetime | None:
     return min(int(position), _LAST) * _MICRO + _EPOCH
 
 
-def place(when: datetime.datetime) -> float:
+def place(when: dt.datetime) -> float:
     """Position of a calendar time."""
     return float((when - _EPOCH) // _MICRO)
 
@@ -62,11 +76,11 @@ def truncate(position: float, name: str) -> float:
         size = MONTHS[name]
         if size <= 12:
             index = (at.year * 12 + at.month - 1) // size * size
-            return place(datetime.datetime(index // 12, index % 12 + 1, 1))  # noqa: DTZ001
+            return place(dt.datetime(index // 12, index % 12 + 1, 1))  # noqa: DTZ001
         years = size // 12
         # Decades start in years ending in 0; centuries and millennia as the warehouses truncate them.
         start = at.year // years * years
-        return place(datetime.datetime(start, 1, 1)) if start >= 1 else -math.inf  # noqa: DTZ001
+        return place(dt.datetime(start, 1, 1)) if start >= 1 else -math.inf  # noqa: DTZ001
     step = MICROS[name]
     position = min(int(position), _LAST)
     shift = 3 * DAY_US if name == "WEEK" else 0  # 1970-01-01 was a Thursday; weeks start on Monday
@@ -95,7 +109,7 @@ def shift(position: float, months: int, micros: int) -> float:
     if not 12 <= count < 120_000:
         return math.copysign(math.inf, months)
     year, month = count // 12, count % 12 + 1
-    last = 31 if month == 12 else (datetime.date(year, month + 1, 1) - datetime.timedelta(days=1)).day
+    last = 31 if month == 12 else (dt.date(year, month + 1, 1) - dt.timedelta(days=1)).day
     return place(at.replace(year=year, month=month, day=min(at.day, last))) + micros
 
 

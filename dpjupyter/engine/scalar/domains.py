@@ -18,7 +18,8 @@ from dpjupyter.engine.model import Facts, Interval, Kind, SqlType, Value
 from dpjupyter.engine.scalar import calendar, evaluation, values
 from dpjupyter.engine.scalar.rules import RULES
 from dpjupyter.engine.scalar.rules.anonymous import rewritten
-from dpjupyter.engine.scalar.terms import Scope, Term, whole_literal
+from dpjupyter.engine.scalar.terms import Scope, Term
+from dpjupyter.engine.scalar.trees import whole_literal
 from dpjupyter.errors import FunctionRefused
 
 _LEAF = 100_000  # most values of one leaf
@@ -54,7 +55,7 @@ def domain(expr: exp.Expression, columns: Mapping[str, Facts], cap: int) -> tupl
 
     Raises: FunctionRefused: the expression is not on the allow-list.
     """
-    bare = expr.unnest()
+    bare = _bare(expr)
     scope = Scope(columns, "duckdb", RULES)
     term = scope.term(bare)
     if term.type.kind in (Kind.OTHER, Kind.NULL):
@@ -76,6 +77,12 @@ def domain(expr: exp.Expression, columns: Mapping[str, Facts], cap: int) -> tupl
     if found is None:
         return None
     return values.ordered([v for v in found if not (isinstance(v, float) and math.isnan(v))])
+
+
+def _bare(node: exp.Expression) -> exp.Expression:
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
 
 
 def _leaf(facts: Facts, most: int) -> list[Value] | None:
@@ -177,7 +184,10 @@ def _day_only(node: exp.Expression, cover: _Cover) -> exp.Expression | None:
     elif isinstance(node, (exp.Cast, exp.TryCast)):
         key, sees_days = "this", node.to.this is exp.DataType.Type.DATE
     else:
-        key, sees_days = "this", isinstance(node, _BY_DAY) or (isinstance(node, exp.TimeToStr) and not _CLOCK.search(node.args["format"].name))
+        key, sees_days = (
+            "this",
+            isinstance(node, _BY_DAY) or (isinstance(node, exp.TimeToStr) and not _CLOCK.search(node.args["format"].name)),
+        )
     if not sees_days:
         return None
     argument = node.args[key]
@@ -207,7 +217,7 @@ def _day_only(node: exp.Expression, cover: _Cover) -> exp.Expression | None:
 
 def _union(node: exp.Expression, columns: Mapping[str, Facts], cap: int) -> tuple[Value, ...] | None:
     """A choice takes its values from its branches, whatever the conditions."""
-    node = node.unnest()
+    node = _bare(node)
     match node:
         case exp.Case():
             parts = [branch.args["true"] for branch in node.args["ifs"]] + [node.args.get("default") or exp.null()]

@@ -10,7 +10,8 @@ from sqlglot import exp
 
 from dpjupyter.engine.model import Facts, Kind, SqlType, Value
 from dpjupyter.engine.scalar import values
-from dpjupyter.engine.scalar.terms import Scope, data_type
+from dpjupyter.engine.scalar.sqltypes import data_type
+from dpjupyter.engine.scalar.terms import Scope
 
 
 @functools.cache
@@ -50,7 +51,9 @@ def where(condition: exp.Expression, name: str, facts: Facts, scope: Scope, *, h
 def _from(query: exp.Select, name: str, type_: SqlType) -> exp.Select:
     made = exp.Anonymous(this="UNNEST", expressions=[exp.Cast(this=exp.Placeholder(), to=_list_type(type_))])
     inner = exp.Select(expressions=[exp.alias_(made, name)]).subquery(f"t_{name}")
-    return query.from_(inner) if query.args.get("from_") is None and query.args.get("from") is None else query.join(inner, join_type="cross")
+    return (
+        query.from_(inner) if query.args.get("from_") is None and query.args.get("from") is None else query.join(inner, join_type="cross")
+    )
 
 
 def _list_type(type_: SqlType) -> exp.DataType:

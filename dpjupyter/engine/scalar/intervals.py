@@ -8,9 +8,11 @@ NaN is in no interval: it is the one value that bounds say nothing about.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from typing import Any
 
 from dpjupyter.engine.model import Interval
 
@@ -66,7 +68,8 @@ def outward(interval: Interval, steps: int = 4) -> Interval:
     """Widened by a few steps: for functions that libraries do not round correctly."""
     lower, upper = interval.lower, interval.upper
     for _ in range(steps):
-        lower, upper = below(lower), above(upper)
+        # Zero is met exactly: LN(1), SQRT(0).
+        lower, upper = lower and below(lower), upper and above(upper)
     return Interval(lower, upper)
 
 
@@ -93,10 +96,10 @@ def _float(value: Fraction) -> float:
         return INF if value > 0 else -INF
 
 
-def _ends(a: float, b: float, operation: Callable[..., object], at_nan: float) -> tuple[float, float]:
+def _ends(a: float, b: float, operation: Callable[[Any, Any], Any], at_nan: float) -> tuple[float, float]:
     """Lowest and highest reading of ``operation(a, b)``."""
     try:
-        near = float(operation(a, b))  # type: ignore[arg-type]
+        near = float(operation(a, b))
     except OverflowError:
         near = INF
     if math.isnan(near):
@@ -108,14 +111,14 @@ def _ends(a: float, b: float, operation: Callable[..., object], at_nan: float) -
     if math.isfinite(near) and abs(near) < _EXACT and exact(near) == true:
         return near, near
     other = of_exact(true)
+    low, high = min(near, other.lower), max(near, other.upper)
     # Far out the ends themselves may have been rounded.
-    return (below if abs(near) >= _EXACT else float)(min(near, other.lower)), (above if abs(near) >= _EXACT else float)(max(near, other.upper))
+    return (below(low), above(high)) if abs(near) >= _EXACT else (low, high)
 
 
 def add(a: Interval, b: Interval) -> Interval:
     """``x + y``."""
-    plus: Callable[..., object] = lambda x, y: x + y  # noqa: E731 - one operation on doubles and on fractions
-    return Interval(_ends(a.lower, b.lower, plus, -INF)[0], _ends(a.upper, b.upper, plus, INF)[1])
+    return Interval(_ends(a.lower, b.lower, operator.add, -INF)[0], _ends(a.upper, b.upper, operator.add, INF)[1])
 
 
 def neg(a: Interval) -> Interval:
@@ -130,8 +133,7 @@ def sub(a: Interval, b: Interval) -> Interval:
 
 def mul(a: Interval, b: Interval) -> Interval:
     """``x * y``. Zero times an unbounded end counts as zero: the product of an infinity and zero is NaN."""
-    times: Callable[..., object] = lambda x, y: x * y  # noqa: E731
-    ends = [_ends(x, y, times, 0.0) for x in (a.lower, a.upper) for y in (b.lower, b.upper)]
+    ends = [_ends(x, y, operator.mul, 0.0) for x in (a.lower, a.upper) for y in (b.lower, b.upper)]
     return Interval(min(e[0] for e in ends), max(e[1] for e in ends))
 
 
@@ -139,15 +141,15 @@ def div(a: Interval, b: Interval) -> Interval:
     """``x / y``: everything where the divisor may be zero."""
     if b.lower <= 0.0 <= b.upper:
         return ALL
-    by: Callable[..., object] = lambda x, y: x / y  # noqa: E731
     ends: list[tuple[float, float]] = []
     for x in (a.lower, a.upper):
         for y in (b.lower, b.upper):
             if math.isinf(x) and math.isinf(y):
                 # The quotient of two unbounded values may be anything of that sign.
-                ends += [(0.0, 0.0), (math.copysign(INF, x) * math.copysign(1, y),) * 2]
+                far = math.copysign(INF, x) * math.copysign(1, y)
+                ends += [(0.0, 0.0), (far, far)]
             else:
-                ends.append(_ends(x, y, by, 0.0))
+                ends.append(_ends(x, y, operator.truediv, 0.0))
     return Interval(min(e[0] for e in ends), max(e[1] for e in ends))
 
 
@@ -188,7 +190,7 @@ def power(a: Interval, b: Interval) -> Interval:
         except OverflowError:
             return INF
 
-    corners = [at(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper)] if a.lower >= 0 and b.lower >= 0 or a.lower > 0 else []
+    corners = [at(x, y) for x in (a.lower, a.upper) for y in (b.lower, b.upper)] if a.lower > 0 or (a.lower >= 0 and b.lower >= 0) else []
     if corners:
         # 0**0 = 1 and 0**y = 0 meet at a corner.
         more = ([0.0, 1.0] if a.lower == 0 else []) + ([1.0] if b.lower <= 0 <= b.upper else [])

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from dpjupyter.engine.model import Facts, Interval, Kind, SqlType, Value
 from dpjupyter.engine.scalar import evaluation, values
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar.terms import FLOAT32, NUMERIC, TIMED, Scope, Term, limits, to_type
+from dpjupyter.engine.scalar.arguments import to_type
+from dpjupyter.engine.scalar.sqltypes import FLOAT32, NUMERIC, TIMED, limits
+from dpjupyter.engine.scalar.terms import Scope, Term
 from dpjupyter.errors import FunctionRefused
 
 Known = dict[str, Facts]
-_MIRRORED = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE, exp.EQ: exp.EQ, exp.NEQ: exp.NEQ, exp.NullSafeEQ: exp.NullSafeEQ}
-_NEGATED = {exp.LT: exp.GTE, exp.GTE: exp.LT, exp.GT: exp.LTE, exp.LTE: exp.GT, exp.EQ: exp.NEQ, exp.NEQ: exp.EQ}
+_MIRRORED: dict[type[exp.Expression], type[exp.Expression]] = {
+    exp.LT: exp.GT,
+    exp.GT: exp.LT,
+    exp.LTE: exp.GTE,
+    exp.GTE: exp.LTE,
+    exp.EQ: exp.EQ,
+    exp.NEQ: exp.NEQ,
+    exp.NullSafeEQ: exp.NullSafeEQ,
+}
+_NEGATED: dict[type[exp.Expression], type[exp.Expression]] = {
+    exp.LT: exp.GTE,
+    exp.GTE: exp.LT,
+    exp.GT: exp.LTE,
+    exp.LTE: exp.GT,
+    exp.EQ: exp.NEQ,
+    exp.NEQ: exp.EQ,
+}
 # NULL in an argument makes the result NULL, so a TRUE or FALSE result means no argument was NULL.
 _STRICT = (
-    exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.Like, exp.ILike, exp.Escape, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv,
-    exp.Mod, exp.Neg, exp.Paren, exp.Abs, exp.Floor, exp.Ceil, exp.Round, exp.Trunc, exp.Cast, exp.TryCast, exp.Lower, exp.Upper, exp.Trim, exp.Length,
-    exp.Substring, exp.Left, exp.Right, exp.StartsWith, exp.EndsWith, exp.Contains, exp.StrPosition, exp.Sqrt, exp.Ln, exp.Exp, exp.Year, exp.Month,
-    exp.Day, exp.Extract, exp.TimestampTrunc, exp.DateTrunc, exp.DateDiff, exp.DPipe, exp.Xor,
+    exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.Like, exp.ILike, exp.Escape, exp.Add, exp.Sub, exp.Mul,
+    exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Paren, exp.Abs, exp.Floor, exp.Ceil, exp.Round, exp.Trunc, exp.Cast, exp.TryCast,
+    exp.Lower, exp.Upper, exp.Trim, exp.Length, exp.Substring, exp.Left, exp.Right, exp.StartsWith, exp.EndsWith, exp.Contains,
+    exp.StrPosition, exp.Sqrt, exp.Ln, exp.Exp, exp.Year, exp.Month, exp.Day, exp.Extract, exp.TimestampTrunc, exp.DateTrunc,
+    exp.DateDiff, exp.DPipe, exp.Xor,
 )  # fmt: skip
 _ATOM_DOMAIN = 20_000  # largest domain that a condition is evaluated on
 
@@ -114,9 +132,9 @@ def _bare(node: exp.Expression) -> exp.Expression:
 
 def _side(subject: exp.Expression, operator: type[exp.Expression], other: exp.Expression, known: Known, scope: Scope) -> None:
     """Narrow the column that ``subject`` is, or is a shifted or scaled form of."""
-    inner = _invertible(subject)
-    if inner is not None:
-        _inverted(*inner, operator, other, known, scope)
+    form = _linear(subject)
+    if form is not None:
+        _inverted(form, operator, other, known, scope)
         return
     if not isinstance(subject, exp.Column) or subject.name not in known:
         return
@@ -245,25 +263,38 @@ def _mismatch(value: Value, facts: Facts) -> bool:
     if facts.type.kind not in (Kind.INT, Kind.DECIMAL) or not isinstance(value, (int, float)):
         return False
     room = limits(facts.type)
-    return (facts.type.kind is Kind.INT and isinstance(value, float) and not value.is_integer()) or (room is not None and not iv.holds(room, value))
+    return (facts.type.kind is Kind.INT and isinstance(value, float) and not value.is_integer()) or (
+        room is not None and not iv.holds(room, value)
+    )
 
 
 # ---------------------------------------------------------------- x + 1 > 5
-def _invertible(node: exp.Expression) -> tuple[exp.Expression, type[exp.Expression], exp.Expression, bool] | None:
-    """(expression with columns, operation, constant, whether the constant stands left)."""
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """``column + constant``, ``constant - column``, ``column * constant`` ..."""
+
+    column: exp.Column
+    operation: type[exp.Expression]
+    constant: exp.Expression
+    constant_left: bool
+
+
+def _linear(node: exp.Expression) -> _Linear | None:
     node = _bare(node)
-    if isinstance(node, (exp.Add, exp.Sub, exp.Mul)) and not isinstance(node.expression, exp.Interval) and not isinstance(node.this, exp.Interval):
-        left, right = any(node.this.find_all(exp.Column)), any(node.expression.find_all(exp.Column))
-        if left != right:
-            return (_bare(node.this), type(node), _bare(node.expression), False) if left else (_bare(node.expression), type(node), _bare(node.this), True)
+    if not isinstance(node, (exp.Add, exp.Sub, exp.Mul)):
+        return None
+    left, right = _bare(node.this), _bare(node.expression)
+    if isinstance(left, exp.Column) and not any(right.find_all(exp.Column)):
+        return _Linear(left, type(node), right, constant_left=False)
+    if isinstance(right, exp.Column) and not any(left.find_all(exp.Column)):
+        return _Linear(right, type(node), left, constant_left=True)
     return None
 
 
-def _inverted(
-    inner: exp.Expression, operation: type[exp.Expression], constant: exp.Expression, constant_left: bool, operator: type[exp.Expression],
-    other: exp.Expression, known: Known, scope: Scope,
-) -> None:  # fmt: skip
-    if not isinstance(inner, exp.Column) or inner.name not in known or operator not in (exp.LT, exp.LTE, exp.GT, exp.GTE, exp.EQ):
+def _inverted(form: _Linear, operator: type[exp.Expression], other: exp.Expression, known: Known, scope: Scope) -> None:
+    """``x + 1 > 5``: x > 4."""
+    inner, operation, constant = form.column, form.operation, form.constant
+    if inner.name not in known or operator not in (exp.LT, exp.LTE, exp.GT, exp.GTE, exp.EQ):
         return
     facts = known[inner.name]
     try:
@@ -280,7 +311,7 @@ def _inverted(
     if operation is exp.Add:
         room = iv.sub(room, fixed.interval)
     elif operation is exp.Sub:
-        room = iv.sub(fixed.interval, room) if constant_left else iv.add(room, fixed.interval)
+        room = iv.sub(fixed.interval, room) if form.constant_left else iv.add(room, fixed.interval)
     else:
         room = iv.div(room, fixed.interval)
     # Floating point may have rounded the sum or product across the bound.
@@ -363,7 +394,9 @@ def _strict_only(node: exp.Expression) -> bool:
     if isinstance(node, exp.Not):
         return _strict_only(node.this)
     if isinstance(node, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)):
-        return all(isinstance(n, (exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Paren)) for child in node.iter_expressions() for n in child.walk())
+        return all(
+            isinstance(n, (exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Paren))
+            for child in node.iter_expressions()
+            for n in child.walk()
+        )
     return False
-
-

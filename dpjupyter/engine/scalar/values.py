@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import re
 from decimal import Decimal, InvalidOperation
@@ -14,8 +14,8 @@ from dpjupyter.engine.model import Facts, Interval, Kind, SqlType, Value
 from dpjupyter.engine.policy import Column
 from dpjupyter.engine.scalar import intervals as iv
 
-_EPOCH_DAY = datetime.date(1970, 1, 1)
-_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - SQL TIMESTAMP has no zone
+_EPOCH_DAY = dt.date(1970, 1, 1)
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - SQL TIMESTAMP has no zone
 _DATE = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})\s*")
 _TIMESTAMP = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6})\d*)?)?)?Z?\s*")
 _TYPE_NAMES = {
@@ -80,9 +80,9 @@ def ordinal(value: Value, type_: SqlType) -> float:
     """
     match type_.kind:
         case Kind.DATE if isinstance(value, str):
-            return float((datetime.date.fromisoformat(_canonical_date(value)) - _EPOCH_DAY).days)
+            return float((dt.date.fromisoformat(_canonical_date(value)) - _EPOCH_DAY).days)
         case Kind.TIMESTAMP if isinstance(value, str):
-            return float((datetime.datetime.fromisoformat(_canonical_timestamp(value)) - _EPOCH) // datetime.timedelta(microseconds=1))
+            return float((dt.datetime.fromisoformat(_canonical_timestamp(value)) - _EPOCH) // dt.timedelta(microseconds=1))
         case Kind.BOOL | Kind.INT | Kind.DECIMAL | Kind.FLOAT | Kind.DATE | Kind.TIMESTAMP if isinstance(value, (bool, int, float)):
             try:
                 return float(value)
@@ -100,9 +100,9 @@ def at(position: float, type_: SqlType) -> Value:
         case Kind.INT:
             return int(position)
         case Kind.DATE:
-            return (_EPOCH_DAY + datetime.timedelta(days=int(position))).isoformat()
+            return (_EPOCH_DAY + dt.timedelta(days=int(position))).isoformat()
         case Kind.TIMESTAMP:
-            return _show(_EPOCH + datetime.timedelta(microseconds=int(position)))
+            return _show(_EPOCH + dt.timedelta(microseconds=int(position)))
         case _:
             return float(position)
 
@@ -116,7 +116,7 @@ def parse(text: str, type_: SqlType) -> Value:
             case Kind.TIMESTAMP:
                 return _canonical_timestamp(text)
             case Kind.TIME:
-                return datetime.time.fromisoformat(text.strip()).isoformat()
+                return dt.time.fromisoformat(text.strip()).isoformat()
             case Kind.INT:
                 return int(text.strip())
             case Kind.DECIMAL | Kind.FLOAT:
@@ -148,17 +148,17 @@ def value_of(obj: object, type_: SqlType) -> Value:
         case Kind.DECIMAL | Kind.FLOAT:
             return float(obj)  # type: ignore[arg-type]
         case Kind.DATE:
-            if isinstance(obj, datetime.datetime):
+            if isinstance(obj, dt.datetime):
                 return obj.date().isoformat()
-            return obj.isoformat() if isinstance(obj, datetime.date) else _canonical_date(str(obj)[:10])
+            return obj.isoformat() if isinstance(obj, dt.date) else _canonical_date(str(obj)[:10])
         case Kind.TIMESTAMP:
-            if isinstance(obj, datetime.datetime):
+            if isinstance(obj, dt.datetime):
                 return _show(obj.replace(tzinfo=None))
-            if isinstance(obj, datetime.date):
+            if isinstance(obj, dt.date):
                 return f"{obj.isoformat()} 00:00:00"
             return _canonical_timestamp(str(obj))
         case Kind.TIME:
-            return obj.isoformat() if isinstance(obj, datetime.time) else str(obj)
+            return obj.isoformat() if isinstance(obj, dt.time) else str(obj)
         case _:
             if isinstance(obj, bytes):
                 return obj.hex()
@@ -180,7 +180,7 @@ def _canonical_date(text: str) -> str:
     found = _DATE.fullmatch(text) or _TIMESTAMP.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not a date")
-    return datetime.date(int(found[1]), int(found[2]), int(found[3])).isoformat()
+    return dt.date(int(found[1]), int(found[2]), int(found[3])).isoformat()
 
 
 def _canonical_timestamp(text: str) -> str:
@@ -189,10 +189,10 @@ def _canonical_timestamp(text: str) -> str:
         raise ValueError(f"{text!r} is not a timestamp")
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
     micro = int((found[7] or "0").ljust(6, "0"))
-    return _show(datetime.datetime(year, month, day, hour, minute, second, micro))  # noqa: DTZ001
+    return _show(dt.datetime(year, month, day, hour, minute, second, micro))  # noqa: DTZ001
 
 
-def _show(moment: datetime.datetime) -> str:
+def _show(moment: dt.datetime) -> str:
     return moment.isoformat(sep=" ")
 
 

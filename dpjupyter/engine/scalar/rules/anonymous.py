@@ -31,7 +31,10 @@ _DUCKDB: dict[str, tuple[int, _Build]] = {
     "LOG10": (1, lambda a: exp.Log(this=exp.Literal.number("10"), expression=a[0])),
     "LOG2": (1, lambda a: exp.Log(this=exp.Literal.number("2"), expression=a[0])),
     "EQUAL_NULL": (2, lambda a: exp.NullSafeEQ(this=a[0], expression=a[1])),
-    "DIV0": (2, lambda a: exp.Coalesce(this=exp.Div(this=a[0], expression=exp.Nullif(this=a[1], expression=_zero())), expressions=[_zero()])),
+    "DIV0": (
+        2,
+        lambda a: exp.Coalesce(this=exp.Div(this=a[0], expression=exp.Nullif(this=a[1], expression=_zero())), expressions=[_zero()]),
+    ),
 }
 _SNOWFLAKE: dict[str, tuple[int, _Build]] = {
     "ZEROIFNULL": _DUCKDB["ZEROIFNULL"],

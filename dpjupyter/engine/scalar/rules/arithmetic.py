@@ -17,29 +17,11 @@ from sqlglot import exp
 
 from dpjupyter.engine.model import BOOL, DOUBLE, NULLTYPE, TEXT, Interval, Kind, SqlType
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar.rules import dates
-from dpjupyter.engine.scalar.terms import (
-    Rule,
-    Scope,
-    Term,
-    TooWideError,
-    as_double,
-    between,
-    bits_for,
-    cast,
-    decimal,
-    int_digits,
-    integer,
-    limits,
-    maybe_nan,
-    number,
-    operand,
-    strict,
-    tainted,
-    when,
-    within,
-    wrap,
-)
+from dpjupyter.engine.scalar.arguments import as_double, operand
+from dpjupyter.engine.scalar.rules import shifts
+from dpjupyter.engine.scalar.sqltypes import bits_for, decimal, int_digits, integer, limits
+from dpjupyter.engine.scalar.terms import Rule, Scope, Term, TooWideError, maybe_nan, strict, tainted, within
+from dpjupyter.engine.scalar.trees import all_of, between, cast, number, when, wrap
 
 _LONG = 18  # digits of a 64-bit DECIMAL
 _MOST = 38  # digits of the widest exact type of both warehouses
@@ -198,7 +180,9 @@ def _guarded(node: exp.Expression, scope: Scope) -> Term | None:
             promised[column.name] = max(abs(known.interval.lower), abs(known.interval.upper), 1.0)
     for factor in (1e6, 1e3, 1e1, 1.0) if promised else ():
         assumed = {name: Interval(-float(ceil(most * factor)), float(ceil(most * factor))) for name, most in promised.items()}
-        assumed = {name: room for name, room in assumed.items() if not iv.inside(limits(scope.columns[name].type, scope.dialect) or iv.ALL, room)}
+        assumed = {
+            name: room for name, room in assumed.items() if not iv.inside(limits(scope.columns[name].type, scope.dialect) or iv.ALL, room)
+        }
         if not assumed:
             continue
         try:
@@ -206,7 +190,7 @@ def _guarded(node: exp.Expression, scope: Scope) -> Term | None:
         except TooWideError:
             continue
         tests = [between(exp.column(name), number(room.lower), number(room.upper)) for name, room in sorted(assumed.items())]
-        return replace(inner, tree=when(exp.and_(*tests, wrap=False), inner.tree))
+        return replace(inner, tree=when(all_of(tests), inner.tree))
     return None
 
 
@@ -231,7 +215,7 @@ def _binary(node: exp.Expression, left: exp.Expression, right: exp.Expression, t
 
 def _operator(span: Span) -> Rule:
     def rule(node: exp.Expression, scope: Scope) -> Term:
-        timed = dates.arithmetic(node, scope)
+        timed = shifts.arithmetic(node, scope)
         if timed is not None:
             return timed
         a, b = operand(node.this, scope), operand(node.expression, scope)
@@ -254,7 +238,17 @@ def negate(node: exp.Expression, scope: Scope) -> Term:
             type_ = integer(64 if a.type.bits < 64 else 128)
             tree = cast(a.tree, type_, scope.dialect)
     domain = (-value for value in a.domain) if a.literal and a.domain else None  # type: ignore[operator]
-    return Term(exp.Neg(this=wrap(tree.copy())), type_, interval, proven, a.nullable, a.integral, a.from_unit, tuple(domain) if domain else None, a.nan)
+    return Term(
+        exp.Neg(this=wrap(tree.copy())),
+        type_,
+        interval,
+        proven,
+        a.nullable,
+        a.integral,
+        a.from_unit,
+        tuple(domain) if domain else None,
+        a.nan,
+    )
 
 
 # ---------------------------------------------------------------- division
@@ -280,19 +274,22 @@ def _nonzero(b: Term) -> exp.Expression:
 
 
 def int_divide(node: exp.Expression, scope: Scope) -> Term:
-    """``x // y``: towards zero for integers, floor for others; NULL for a zero divisor."""
+    """``x // y``: towards zero for integers, like ``/`` for others; NULL for a zero divisor."""
     a, b = operand(node.this, scope), operand(node.expression, scope)
     nullable = strict((a, b)) or iv.holds(b.span, 0.0)
+    whole = a.type.kind is Kind.INT and b.type.kind is Kind.INT
 
     def span(x: Interval, y: Interval) -> Interval:
-        if iv.holds(y, 0.0) and a.integral and b.integral:
+        if not whole:
+            return iv.div(x, y)
+        if iv.holds(y, 0.0):
             most = iv.absolute(x).upper
             return Interval(-most if x.lower < 0 or y.lower < 0 else 0.0, most)
         found = iv.div(x, y)
         return Interval(iv.floored(found).lower, iv.ceiled(found).upper)
 
     interval, proven = span(a.span, b.span), span(a.sure, b.sure)
-    if a.type.kind is Kind.INT and b.type.kind is Kind.INT:
+    if whole:
         left, type_ = _integers(a, b, iv.absolute(a.sure), scope)
         if type_.bits == 128 and int_digits(a.sure) > _MOST:
             left = within(a, 10**_MOST - 1).tree
@@ -301,11 +298,11 @@ def int_divide(node: exp.Expression, scope: Scope) -> Term:
         left = a.tree
     if scope.snowflake:
         quotient = exp.Div(this=wrap(left.copy()), expression=_nonzero(b), typed=False, safe=False)
-        tree: exp.Expression = exp.Trunc(this=quotient)
+        tree: exp.Expression = exp.Trunc(this=quotient) if whole else quotient
     else:
         tree = exp.IntDiv(this=wrap(left.copy()), expression=wrap(_nonzero(b)))
     nan = type_.kind is Kind.FLOAT and maybe_nan((a, b))
-    return Term(tree, type_, interval, proven, nullable, integral=True, from_unit=tainted((a, b)), nan=nan)
+    return Term(tree, type_, interval, proven, nullable, integral=whole, from_unit=tainted((a, b)), nan=nan)
 
 
 def modulo(node: exp.Expression, scope: Scope) -> Term:
@@ -317,7 +314,11 @@ def modulo(node: exp.Expression, scope: Scope) -> Term:
     left, type_ = a.tree, DOUBLE
     if a.type.kind is Kind.INT and b.type.kind is Kind.INT:
         # The least integer modulo -1 raises like its quotient.
-        left, type_ = _integers(a, b, iv.hull((a.sure, iv.neg(a.sure))) or a.sure, scope) if b.sure.lower <= -1 else (a.tree, integer(max(natural_bits(a, b), 32)))
+        left, type_ = (
+            _integers(a, b, iv.hull((a.sure, iv.neg(a.sure))) or a.sure, scope)
+            if b.sure.lower <= -1
+            else (a.tree, integer(max(natural_bits(a, b), 32)))
+        )
     elif Kind.FLOAT not in (a.type.kind, b.type.kind):
         scale = max(a.type.scale, b.type.scale)
         if max(int_digits(a.sure), int_digits(b.sure)) + scale <= _MOST:

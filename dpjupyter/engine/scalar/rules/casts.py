@@ -9,26 +9,10 @@ from sqlglot import exp
 from dpjupyter.engine.model import Interval, Kind, SqlType
 from dpjupyter.engine.scalar import intervals as iv
 from dpjupyter.engine.scalar import values
-from dpjupyter.engine.scalar.terms import (
-    DAY_US,
-    FLOAT32,
-    NUMERIC,
-    TIMED,
-    Rule,
-    Scope,
-    Term,
-    cast,
-    data_type,
-    int_digits,
-    limits,
-    literal_term,
-    number,
-    refused,
-    shown,
-    try_cast,
-    when,
-    wrap,
-)
+from dpjupyter.engine.scalar.arguments import literal_term
+from dpjupyter.engine.scalar.sqltypes import DAY_US, FLOAT32, NUMERIC, TIMED, data_type, int_digits, limits, shown
+from dpjupyter.engine.scalar.terms import Rule, Scope, Term, refused
+from dpjupyter.engine.scalar.trees import cast, number, try_cast, when, wrap
 
 _OK = (Kind.BOOL, Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.DATE, Kind.TIMESTAMP, Kind.TIME)
 
@@ -61,11 +45,16 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
         value = values.parse(a.tree.name, type_)
         if value is None:
             raise refused(node, f"{a.tree.sql()} is not a value of type {shown(type_)}.")
-        return literal_term(value, type_, scope)
+        return literal_term(value, type_)
     if have is Kind.OTHER:
         raise refused(node, f"{shown(a.type)} cannot be cast.")
     if want is Kind.TEXT:
-        return Term(exp.Cast(this=a.tree.copy(), to=node.args["to"].copy() if "to" in node.args else data_type(type_, scope.dialect)), type_, nullable=a.nullable, from_unit=a.from_unit)
+        return Term(
+            exp.Cast(this=a.tree.copy(), to=node.args["to"].copy() if "to" in node.args else data_type(type_, scope.dialect)),
+            type_,
+            nullable=a.nullable,
+            from_unit=a.from_unit,
+        )
     if want in NUMERIC and have in (*NUMERIC, Kind.BOOL):
         return _number(a, type_, scope)
     if want is Kind.BOOL and have in NUMERIC:
@@ -80,14 +69,20 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
         tree = exp.TryCast(this=a.tree.copy(), to=data_type_of(type_, scope), safe=True, requires_string=scope.snowflake)
         return Term(tree, type_, interval, bounds, True, whole, a.from_unit, nan=want is Kind.FLOAT)
     if have in TIMED and want in TIMED:
-        factor = (lambda x: x * DAY_US) if want is Kind.TIMESTAMP else (lambda x: x if abs(x) == iv.INF else float(x // DAY_US))
-        spans = [Interval(factor(i.lower), factor(i.upper)) for i in (a.span, a.sure)]
+        spans = [_moved(i, want) for i in (a.span, a.sure)]
         tree = cast(a.tree.copy(), type_, scope.dialect) if scope.snowflake else try_cast(a.tree.copy(), type_, scope.dialect)
         return Term(tree, type_, spans[0], spans[1], a.nullable, True, a.from_unit)
     if have is Kind.TIMESTAMP and want is Kind.TIME:
         tree = cast(a.tree.copy(), type_, scope.dialect) if scope.snowflake else try_cast(a.tree.copy(), type_, scope.dialect)
         return Term(tree, type_, nullable=True, from_unit=a.from_unit)
     raise refused(node, f"{shown(a.type)} cannot be cast to {shown(type_)}.")
+
+
+def _moved(interval: Interval, to: Kind) -> Interval:
+    """From days to microseconds or back."""
+    if to is Kind.TIMESTAMP:
+        return Interval(interval.lower * DAY_US, interval.upper * DAY_US)
+    return Interval(*(end if abs(end) == iv.INF else float(end // DAY_US) for end in (interval.lower, interval.upper)))
 
 
 def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
@@ -112,7 +107,11 @@ def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
 
     bounds = Interval(-3.4e38, 3.4e38) if single else limits(type_, scope.dialect) or iv.ALL
     interval, proven = span(a.span), span(a.sure)
-    fits = (want is Kind.FLOAT and (not single or iv.inside(a.sure, bounds))) or (iv.inside(proven, bounds) if a.type.kind in (Kind.INT, Kind.BOOL) else False) or _digits_fit(a, proven, type_)
+    fits = (
+        (want is Kind.FLOAT and (not single or iv.inside(a.sure, bounds)))
+        or (iv.inside(proven, bounds) if a.type.kind in (Kind.INT, Kind.BOOL) else False)
+        or _digits_fit(a, proven, type_)
+    )
     promised = fits or iv.inside(interval, bounds)
     if fits:
         tree = exp.Cast(this=a.tree.copy(), to=data_type_of(type_, scope))
@@ -131,7 +130,11 @@ def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
 
 
 def _digits_fit(a: Term, proven: Interval, type_: SqlType) -> bool:
-    return type_.kind is Kind.DECIMAL and a.type.kind in (Kind.INT, Kind.DECIMAL, Kind.BOOL) and int_digits(proven) <= type_.precision - type_.scale
+    return (
+        type_.kind is Kind.DECIMAL
+        and a.type.kind in (Kind.INT, Kind.DECIMAL, Kind.BOOL)
+        and int_digits(proven) <= type_.precision - type_.scale
+    )
 
 
 def _even(value: float) -> float:

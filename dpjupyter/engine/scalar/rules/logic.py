@@ -8,22 +8,11 @@ from sqlglot import exp
 
 from dpjupyter.engine.model import BOOL, Interval, Kind, SqlType
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar.terms import (
-    FLOAT32,
-    NUMERIC,
-    Rule,
-    Scope,
-    Term,
-    as_double,
-    refused,
-    strict,
-    tainted,
-    text,
-    truth,
-    unify,
-    when,
-    wrap,
-)
+from dpjupyter.engine.scalar import narrowing
+from dpjupyter.engine.scalar.arguments import as_double, text, truth, unify
+from dpjupyter.engine.scalar.sqltypes import FLOAT32, NUMERIC
+from dpjupyter.engine.scalar.terms import Rule, Scope, Term, refused, strict, tainted
+from dpjupyter.engine.scalar.trees import wrap
 
 
 def _condition(tree: exp.Expression, args: list[Term], *, nullable: bool | None = None) -> Term:
@@ -39,7 +28,12 @@ def _sides(nodes: list[exp.Expression], scope: Scope, node: exp.Expression) -> l
         return done
     if type_.kind is Kind.OTHER and not isinstance(node, (exp.EQ, exp.NEQ)):
         raise refused(node, f"Values of type {type_.text} have no order here.")
-    if type_.kind is Kind.FLOAT and not scope.snowflake and any(t.type.text in FLOAT32 for t in done) and not all(t.type.text in FLOAT32 for t in done):
+    if (
+        type_.kind is Kind.FLOAT
+        and not scope.snowflake
+        and any(t.type.text in FLOAT32 for t in done)
+        and not all(t.type.text in FLOAT32 for t in done)
+    ):
         done = [t if t.literal else as_double(t, scope) for t in done]
     return done
 
@@ -74,7 +68,9 @@ def is_in(node: exp.Expression, scope: Scope) -> Term:
 def connect(node: exp.Expression, scope: Scope) -> Term:
     """``AND``, ``OR``, ``XOR``."""
     args = [truth(node.this, scope), truth(node.expression, scope)]
-    left, right = (wrap(a.tree.copy()) if not isinstance(a.tree, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)) else a.tree.copy() for a in args)
+    left, right = (
+        wrap(a.tree.copy()) if not isinstance(a.tree, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)) else a.tree.copy() for a in args
+    )
     if isinstance(node, exp.Xor):
         return _condition(exp.NEQ(this=wrap(left), expression=wrap(right)), args)
     return _condition(type(node)(this=left, expression=right), args)
@@ -170,8 +166,6 @@ def case(node: exp.Expression, scope: Scope) -> Term:
 
 def _clamp(node: exp.Expression, type_: SqlType, scope: Scope) -> tuple[Interval | None, Interval | None] | None:
     """``CASE WHEN x < 2 THEN 2 WHEN x > 3 THEN 3 ELSE x END``: each branch knows what its condition says of x."""
-    from dpjupyter.engine.scalar import narrowing
-
     return narrowing.branches(node, type_, scope)
 
 

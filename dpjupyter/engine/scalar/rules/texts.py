@@ -6,7 +6,9 @@ from sqlglot import exp
 
 from dpjupyter.engine.model import BIGINT, BOOL, TEXT, Interval, Kind, SqlType
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar.terms import Rule, Scope, Term, cast, refused, strict, tainted, text, whole_literal, wrap
+from dpjupyter.engine.scalar.arguments import text
+from dpjupyter.engine.scalar.terms import Rule, Scope, Term, refused, strict, tainted
+from dpjupyter.engine.scalar.trees import cast, whole_literal, wrap
 
 _FAR = 10_000  # literal positions and lengths beyond this are refused
 
