@@ -242,3 +242,14 @@ def test_a_single_unit_opens_a_key_no_more_often_than_key_delta(groups, mechanis
 def test_exact_rows_do_not_show_themselves():
     assert "17" not in repr(ExactRows({("m0", 0): [(17,)]}, {}))
     assert Fraction(1) == plans.UNITS.grid
+
+
+# ---------------------------------------------------------------- accuracy
+def test_a_median_is_as_accurate_as_the_mechanism_allows() -> None:
+    """Two ranks of score per rank of error at Gumbel scale 2/eps: errors fall off as exp(-eps*|ranks|), on average 1/eps ranks."""
+    n, epsilon, draws = 4_000, 0.5, 400
+    selection = Selection("q", 1, 2, 0.0, 4_000.0, 4_000, 1, 1, integral=False, type=DOUBLE)
+    source, found = OpenDPNoise(), scores(selection, dict.fromkeys(range(n), 1))
+    errors = [abs(source.select(found, accounting.selection_scale(1, epsilon)) + 0.5 - n / 2) for _ in range(draws)]
+    optimum = 1 / epsilon
+    assert sum(errors) / draws <= 1.2 * optimum + 4 * optimum / math.sqrt(draws)
