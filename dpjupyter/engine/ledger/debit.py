@@ -34,8 +34,19 @@ class QuotaMissing(Exception):
         self.names = names
 
 
-def debit(connection: Connection, charge: Charge) -> Receipt:
+Was = tuple[str, float, float, accounting.Spent, accounting.RowLimits]  # name, total, slack and what was spent of a locked row
+
+
+def before(rows_then: tuple[Was, ...]) -> dict[str, float]:
+    """Balances before a debit; computed when others may have its rows again."""
+    residual, consumed = accounting.residual_epsilon, accounting.consumed_epsilon
+    return {shown: residual(total, consumed(spent, slack, limits)) for shown, total, slack, spent, limits in rows_then}
+
+
+def debit(connection: Connection, charge: Charge) -> tuple[Receipt, tuple[Was, ...]]:
     """Pay, inside the caller's transaction.
+
+    Returns: the receipt, its ``before`` left empty, and what :func:`before` needs.
 
     Raises: BudgetExhausted, BudgetMissing, Suspended, QuotaMissing; IntegrityError: the request id is known.
     """
@@ -94,7 +105,7 @@ def debit(connection: Connection, charge: Charge) -> Receipt:
             statements.write(connection, [name for name, _ in together], [after for _, after in together])
     for name, head in unmetered:
         statements.write_unmetered(connection, name, head)
-    return Receipt(
+    receipt = Receipt(
         request_id=asked.request_id,
         analyst=asked.analyst,
         debited=tuple(name.shown for name, row in locked if row.row_key in able),
@@ -102,6 +113,7 @@ def debit(connection: Connection, charge: Charge) -> Receipt:
         time=time[:19],
         balances=balances,
     )
+    return receipt, tuple((name.shown, row.total_budget, row.slack, row.spent, limits[row.row_key]) for name, row in locked)
 
 
 def _details(charge: Charge) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -89,7 +90,8 @@ class LedgerStore:
         check_name(asked.request_id, "request id", 128)
         while True:
             try:
-                return self._db.write(lambda c: debit.debit(c, charge))
+                receipt, then = self._db.write(lambda c: debit.debit(c, charge))
+                return replace(receipt, before=debit.before(then))
             except debit.QuotaMissing as missing:
                 names = missing.names
                 default = charge.analyst_default
