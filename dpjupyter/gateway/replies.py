@@ -18,6 +18,7 @@ from dpjupyter.engine.ledger.records import BudgetRecord, Outlook
 from dpjupyter.engine.model import Answer, Expectation, Quote, Receipt
 from dpjupyter.engine.policy import Policy, Table
 from dpjupyter.engine.road import Outcome
+from dpjupyter.engine.scalar import NAMES
 from dpjupyter.gateway.shelf import Shelf
 
 _SHARED = tuple(wire.BudgetInfo.model_fields)
@@ -38,18 +39,17 @@ def budget_row(record: BudgetRecord) -> wire.BudgetRow:
 
 
 # ---------------------------------------------------------------- catalog
-def catalog(shelf: Shelf, twins: frozenset[tuple[str, str, str]], functions: Sequence[str] = ()) -> wire.CatalogReply:
+def catalog(shelf: Shelf, twins: frozenset[tuple[str, str, str]]) -> wire.CatalogReply:
     """What analysts may know without paying.
 
     Args:
         shelf: policies in force.
         twins: (prefix, database, table) of the published synthetic twins.
-        functions: names that analysts may call.
     """
-    return wire.CatalogReply(databases=[_database(policy, twins, functions) for policy in shelf.policies.values()])
+    return wire.CatalogReply(databases=[_database(policy, twins) for policy in shelf.policies.values()])
 
 
-def _database(policy: Policy, twins: frozenset[tuple[str, str, str]], functions: Sequence[str]) -> wire.CatalogDatabase:
+def _database(policy: Policy, twins: frozenset[tuple[str, str, str]]) -> wire.CatalogDatabase:
     database, limits = policy.database, policy.limits
     return wire.CatalogDatabase(
         prefix=database.prefix,
@@ -62,7 +62,7 @@ def _database(policy: Policy, twins: frozenset[tuple[str, str, str]], functions:
         default_mechanism=limits.default_mechanism,
         min_epsilon=limits.min_epsilon,
         max_epsilon=limits.max_epsilon,
-        functions=list(functions),
+        functions=sorted(NAMES),
         tables=[_table(name, table, synthetic=(database.prefix, database.name, name) in twins) for name, table in policy.tables.items()],
     )
 

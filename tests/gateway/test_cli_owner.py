@@ -139,6 +139,16 @@ def test_a_changed_ledger_is_found_out(run: Run, tmp_path: Path) -> None:
     assert "NOT SOUND" in out
 
 
+def test_old_rows_are_replaced_by_a_signed_checkpoint(run: Run, tmp_path: Path) -> None:
+    key = tmp_path / "audit.key"
+    key.write_bytes(b"0123456789abcdef0123456789abcdef")
+    run("budget", "set", "host", "db", "t", "--total", "3")
+    run("budget", "set", "host", "db", "t", "--total", "4")
+    assert run("audit", "retain", "--days", "400", "--key-file", str(key))[1].startswith("0 links")
+    assert run("audit", "retain", "--days", "400", "--key-file", str(tmp_path / "missing"))[0] == 1
+    assert shown(run("audit", "verify", "--key-file", str(key), "--json"))["sound"]
+
+
 def test_terminal_escapes_of_analysts_do_not_reach_the_owner(gateway: Gateway, run: Run) -> None:
     gateway.query("SELECT '\x1b[2J' \u202e FROM nobody")
     out = run("audit", "list", "--ledger", str(gateway.ledger._db.engine.url))[1]

@@ -48,7 +48,7 @@ def test_check_explains_every_missing_bound(policies: Path, capsys: pytest.Captu
         .replace(', bounds = ["2024-01-01", "2024-12-31"]', "")
         .replace(', domain = ["Basel", "Bern", "Genf"]', "")
     )
-    path.write_text(text.replace("key_delta = 1e-8\n", ""))
+    path.write_text(text.replace("key_delta = 1e-9\n", ""))
     assert main(["policy", "check", str(policies), "--json"]) == 0
     notes = {note["where"]: note for note in json.loads(capsys.readouterr().out)["notes"]}
     assert "bounds = [lowest, highest]" in notes["tables.people.columns.age"]["then"]

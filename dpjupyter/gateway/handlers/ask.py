@@ -27,7 +27,7 @@ class Quote(GatewayHandler):
         request = self.body(QueryRequest)
         question = self.service.questions.question(request, self.caller, self.request_id)
         self.service.count_quote(self.caller, question.policy)
-        self.succeed(await self.read(lambda: self.service.questions.quote(question)))
+        self.succeed(await self.service.workers.price(lambda: self.service.questions.quote(question)))
 
 
 class Query(GatewayHandler):

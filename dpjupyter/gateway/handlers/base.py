@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from jupyter_server.base.handlers import JupyterHandler
 from pydantic import BaseModel, ValidationError
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from dpjupyter.errors import BadRequest, Busy, DpError, Forbidden, NotFound, PolicyError, Unauthorized
@@ -137,7 +138,7 @@ class GatewayHandler(JupyterHandler):
 
     def log_exception(self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         """Where it happened, never what it says: texts of drivers and parsers hold literals and data."""
-        if isinstance(value, DpError | HTTPError) or typ is None:
+        if isinstance(value, DpError | HTTPError | StreamClosedError) or typ is None:
             return
         while tb is not None and tb.tb_next is not None:
             tb = tb.tb_next
