@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -131,7 +131,7 @@ class _Release:
         if m.threshold is None:
             groups = _domain(m, self.quote.plan.publics, publics)
         else:
-            groups, noisy[m.threshold] = self._opened(exact, m.threshold)
+            groups, noisy[m.threshold] = self._opened(exact, m.threshold, _listing(m, self.quote.plan.publics, publics))
         columns: list[Sequence[Value]] = [[group[n] for group in groups] for n in range(len(m.keys))]
         for part in exact:
             for n, statistic in enumerate(part.part.statistics):
@@ -141,11 +141,11 @@ class _Release:
             columns.extend(self._selected(selection, part, groups) for selection in part.part.selections)
         return list(zip(*columns, strict=True))
 
-    def _opened(self, exact: Sequence[_Exact], threshold: str) -> tuple[list[Group], list[int]]:
+    def _opened(self, exact: Sequence[_Exact], threshold: str, listed: Callable[[Group], bool]) -> tuple[list[Group], list[int]]:
         """Groups whose noisy unit count reaches T, sorted, with these counts."""
         part, n = next((e, n) for e in exact for n, s in enumerate(e.part.statistics) if s.name == threshold)
         # T hides a group of one unit; a group without any must not come by another way.
-        candidates = sorted((g for g, sums in part.sums.items() if sums[n] >= 1), key=_in_order)
+        candidates = sorted((g for g, sums in part.sums.items() if sums[n] >= 1 and listed(g)), key=_in_order)
         counts = self._noised(threshold, part.column(candidates, n))
         least = self.quote.thresholds[self.measurement.name]
         kept = [(group, count) for group, count in zip(candidates, counts, strict=True) if count >= least]
@@ -223,7 +223,7 @@ def _domain(m: Measurement, tables: Sequence[PublicTable], publics: Mapping[str,
         if key.name in fetched:
             table, listed = fetched[key.name]
             if key.name == next(name for name in names if name in listed):
-                types = [next(k.facts.type for k in m.keys if k.name == name) for name in listed]
+                types = [m.keys[names.index(name)].facts.type for name in listed]
                 axes.append((listed, _listed(table, listed, types, tables, publics)))
         elif key.values is None:
             raise ValueError("an open key without a threshold")
@@ -248,6 +248,16 @@ def _listed(
     columns = [name for name, _ in next(t for t in tables if t.name == table).columns]
     positions = [columns.index(key) for key in keys] if set(keys) <= set(columns) else list(range(len(keys)))
     return sorted({_values(tuple(row[p] for p in positions), types) for row in publics[table]}, key=_in_order)
+
+
+def _listing(m: Measurement, tables: Sequence[PublicTable], publics: Mapping[str, list[Group]]) -> Callable[[Group], bool]:
+    """Whether a group lies within those domains and lists that its open keys leave in force."""
+    names = [key.name for key in m.keys]
+    known = [([n], {(v,) for v in key.values}) for n, key in enumerate(m.keys) if key.values is not None]
+    for table, listed in m.fetched:
+        types = [m.keys[names.index(name)].facts.type for name in listed]
+        known.append(([names.index(name) for name in listed], set(_listed(table, listed, types, tables, publics))))
+    return lambda group: all(tuple(group[n] for n in places) in values for places, values in known)
 
 
 def _in_order(group: Group) -> tuple[tuple[int, Any], ...]:

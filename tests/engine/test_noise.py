@@ -101,6 +101,12 @@ def test_a_group_without_any_unit_never_passes_whatever_the_noise():
     assert released(plan, [("ghost", 0, 7)], source=plans.Fixed(10**6)) == []
 
 
+def test_beside_an_open_key_the_domains_of_the_others_still_hold() -> None:
+    keys = Key("c1", Facts(TEXT), ("a", "b")), Key("c5", Facts(TEXT), None)
+    plan = plans.averages(plans.thresholded(keys=keys))
+    assert released(plan, [("a", "x", 1000, 1), ("intruder", "x", 1000, 1)]) == [("a", "x", 1000, 1)]
+
+
 def test_a_group_that_other_statements_know_of_is_not_released_without_its_unit_count():
     parts = (plans.Part(plans.statement("SELECT 1"), (plans.UNITS,)), plans.Part(plans.statement("SELECT 2"), (plans.TOTAL,)))
     plan = plans.averages(plans.thresholded(parts=parts))
