@@ -17,8 +17,8 @@ examples:
   dpjupyter gateway --policies policies/ --ip 0.0.0.0 --certfile gateway.crt --keyfile gateway.key \\
       --ledger mysql+pymysql://dpjupyter@db.example.org/dpjupyter --ledger-password-file /etc/dpjupyter/ledger.password
       for others, with TLS and a MySQL ledger
-  dpjupyter gateway --policies policies/ --ip 0.0.0.0 --behind-proxy
-      a reverse proxy on another host does the TLS
+  dpjupyter gateway --policies policies/ --behind-proxy
+      a reverse proxy on this host does the TLS (on another host: with --ip)
 
 A changed policy is read when you say so: `dpjupyter policy reload URL`, or SIGHUP.
 """
@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--port", type=int, default=8899, help="port to listen on; 0 takes a free one (default: %(default)s)")
     parser.add_argument("--certfile", type=Path, help="TLS certificate (PEM)")
     parser.add_argument("--keyfile", type=Path, help="its private key (PEM)")
-    parser.add_argument("--behind-proxy", action="store_true", help="listen beyond loopback without TLS, because a proxy does it")
+    parser.add_argument("--behind-proxy", action="store_true", help="a reverse proxy does the TLS: serve any host name, in the clear")
     parser.add_argument("--base-url", default="/", help="path in front of /api/v1 (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=4, help="questions answered at once (default: %(default)s)")
     parser.add_argument("--waiting", type=int, default=16, help="further questions that may wait; then 429 (default: %(default)s)")
@@ -76,6 +76,8 @@ def settings(args: argparse.Namespace) -> Any:
     if args.config is not None:
         config.merge(_read(args.config))
     server: dict[str, Any] = {"ip": args.ip, "port": args.port, "base_url": args.base_url, "allow_root": args.allow_root}
+    if args.behind_proxy:
+        server["allow_remote_access"] = True  # the proxy hands on the name it was called by
     for name in ("certfile", "keyfile"):
         path = getattr(args, name)
         if path is not None:

@@ -79,6 +79,7 @@ class GatewayApp(ExtensionApp):
     serverapp_config = {  # noqa: RUF012 - the base's attribute; never changed
         "open_browser": False,
         "port_retries": 0,
+        "answer_yes": True,  # Ctrl-C stops, without a question
         "reraise_server_extension_failures": True,
     }  # pyright: ignore[reportIncompatibleVariableOverride]
     open_browser = False

@@ -20,6 +20,7 @@ import pytest
 from dpjupyter.cli import main
 from dpjupyter.errors import LedgerUnavailable, PolicyError
 from dpjupyter.gateway.recovery import Recovery
+from tests.contracts.ledger.mariadb import MariaDB
 from tests.gateway.running import Gateway, Starter, data, environment, error, free_port
 
 COUNT = "SELECT COUNT(*) AS n FROM people"
@@ -138,6 +139,33 @@ def test_settings_that_would_send_tokens_in_the_clear_are_refused(
 ) -> None:
     assert main(["gateway", "--policies", str(policies), *arguments]) == 1
     assert capsys.readouterr().err.startswith("dpjupyter: ")
+
+
+def test_behind_a_proxy_any_host_name_is_served(tmp_path: Path, policies: Path, starter: Starter) -> None:
+    with starter.run(tmp_path / "gateway", policies, "--behind-proxy") as gateway:
+        assert gateway.call("GET", "/api/v1/health", None, headers={"Host": "gateway.example.org"}).status_code == 200
+
+
+def test_an_account_with_a_password_opens_a_mysql_ledger(
+    tmp_path: Path, mariadb: MariaDB, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE guarded CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        cursor.execute("CREATE USER 'keeper'@'%' IDENTIFIED BY 'p@ss/w:rd'")
+        cursor.execute("GRANT ALL ON guarded.* TO 'keeper'@'%'")
+        connection.commit()
+    url = f"mysql+pymysql://keeper@127.0.0.1:{mariadb.port}/guarded"
+    file = tmp_path / "password"
+    file.write_text("p@ss/w:rd\n")
+    assert main(["token", "create", "alice", "--ledger", url, "--ledger-password-file", str(file)]) == 0
+    monkeypatch.setenv("DPJUPYTER_LEDGER_PASSWORD", "p@ss/w:rd")
+    assert main(["token", "list", "--ledger", url]) == 0
+    monkeypatch.setenv("DPJUPYTER_LEDGER_PASSWORD", "wrong-word")
+    capsys.readouterr()
+    assert main(["token", "list", "--ledger", url]) == 1
+    told = capsys.readouterr().err
+    assert "1045" in told
+    assert "wrong-word" not in told
 
 
 def test_the_gateway_leaves_no_file_but_its_ledger(own: Gateway, tmp_path: Path) -> None:
