@@ -1,0 +1,349 @@
+-- count: SELECT COUNT(*) AS n FROM passengers
+SELECT
+  COALESCE(t2.m0_s0, 0) AS m0_s0
+FROM (
+  SELECT
+    COUNT(*) AS m0_s0
+  FROM "passengers" AS t1
+) AS t2;
+
+-- groups: SELECT pclass, COUNT(*) AS n, AVG(fare) AS fare FROM passengers GROUP BY pclass ORDER BY pclass
+SELECT
+  t1."pclass" AS c12,
+  COUNT(*) AS m0_s0,
+  SUM(
+    CASE
+      WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
+      THEN NULL
+      WHEN t1."fare" <= 0.0e0
+      THEN CAST(0 AS BIGINT)
+      WHEN t1."fare" >= 600.0e0
+      THEN CAST(614400 AS BIGINT)
+      ELSE CAST(ROUND(CAST(t1."fare" AS DOUBLE) * 1024.0e0) AS BIGINT)
+    END - 307200
+  ) AS m0_s1
+FROM "passengers" AS t1
+GROUP BY
+  t1."pclass";
+
+-- sums: SELECT sex, SUM(survived) AS alive, SUM(fare) AS paid, COUNT(age) AS known FROM passengers GROUP BY sex ORDER BY sex
+SELECT
+  t1."sex" AS c12,
+  SUM(
+    CASE
+      WHEN t1."survived" IS NULL
+      THEN 0
+      WHEN t1."survived" < 0
+      THEN 0
+      WHEN t1."survived" > 1
+      THEN 1
+      ELSE t1."survived"
+    END
+  ) AS m0_s0,
+  SUM(
+    CASE
+      WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
+      THEN NULL
+      WHEN t1."fare" <= 0.0e0
+      THEN CAST(0 AS BIGINT)
+      WHEN t1."fare" >= 600.0e0
+      THEN CAST(614400 AS BIGINT)
+      ELSE CAST(ROUND(CAST(t1."fare" AS DOUBLE) * 1024.0e0) AS BIGINT)
+    END
+  ) AS m0_s1,
+  COUNT(t1."age") AS m0_s2
+FROM "passengers" AS t1
+GROUP BY
+  t1."sex";
+
+-- filter: SELECT COUNT(*) AS n FROM passengers WHERE age BETWEEN 20 AND 30 AND sex = 'female'
+SELECT
+  COALESCE(t2.m0_s0, 0) AS m0_s0
+FROM (
+  SELECT
+    COUNT(*) AS m0_s0
+  FROM "passengers" AS t1
+  WHERE
+    (
+      t1."age" BETWEEN 20 AND 30
+    ) AND t1."sex" = 'female'
+) AS t2;
+
+-- two keys: SELECT pclass, sex, AVG(survived) AS rate FROM passengers GROUP BY pclass, sex ORDER BY 1, 2
+SELECT
+  t1."pclass" AS c12,
+  t1."sex" AS c13,
+  COUNT(*) AS m0_s0,
+  SUM(
+    CASE
+      WHEN t1."survived" IS NULL
+      THEN 0
+      WHEN t1."survived" < 0
+      THEN 0
+      WHEN t1."survived" > 1
+      THEN 1
+      ELSE t1."survived"
+    END
+  ) AS m0_s1
+FROM "passengers" AS t1
+GROUP BY
+  t1."pclass",
+  t1."sex";
+
+-- case: SELECT CASE WHEN age < 18 THEN 'child' WHEN age >= 18 THEN 'adult' ELSE 'unknown' END AS who, COUNT(*) AS n FROM passengers GROUP BY 1 ORDER BY 1
+SELECT
+  CASE
+    WHEN t1."age" < 18
+    THEN 'child'
+    WHEN t1."age" >= 18
+    THEN 'adult'
+    ELSE 'unknown'
+  END AS c12,
+  COUNT(*) AS m0_s0
+FROM "passengers" AS t1
+GROUP BY
+  CASE
+    WHEN t1."age" < 18
+    THEN 'child'
+    WHEN t1."age" >= 18
+    THEN 'adult'
+    ELSE 'unknown'
+  END;
+
+-- histogram: SELECT FLOOR(age / 10) * 10 AS decade, COUNT(*) AS n FROM passengers GROUP BY FLOOR(age / 10) * 10 ORDER BY 1
+SELECT
+  FLOOR(t1."age" / 10) * 10 AS c12,
+  COUNT(*) AS m0_s0
+FROM "passengers" AS t1
+GROUP BY
+  FLOOR(t1."age" / 10) * 10;
+
+-- spread: SELECT STDDEV(fare) AS s, VARIANCE(age) AS v FROM passengers
+SELECT
+  COALESCE(t3.m0_s0, 0) AS m0_s0,
+  COALESCE(t3.m0_s1, 0) AS m0_s1,
+  COALESCE(t3.m0_s2, 0) AS m0_s2,
+  COALESCE(t3.m0_s3, 0) AS m0_s3,
+  COALESCE(t3.m0_s4, 0) AS m0_s4,
+  COALESCE(t3.m0_s5, 0) AS m0_s5
+FROM (
+  SELECT
+    COUNT(*) AS m0_s0,
+    SUM(
+      CASE
+        WHEN t2.c9 IS NULL OR t2.c9 = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t2.c9 <= 0.0e0
+        THEN CAST(0 AS BIGINT)
+        WHEN t2.c9 >= 600.0e0
+        THEN CAST(614400 AS BIGINT)
+        ELSE CAST(ROUND(CAST(t2.c9 AS DOUBLE) * 1024.0e0) AS BIGINT)
+      END - 307200
+    ) AS m0_s1,
+    SUM(
+      CASE
+        WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) IS NULL
+        THEN 0
+        WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) < 0
+        THEN 0
+        WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) > 5760001
+        THEN 5760001
+        ELSE CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT)
+      END
+    ) AS m0_s2,
+    COUNT(t2.c6) AS m0_s3,
+    SUM(
+      CASE
+        WHEN t2.c6 IS NULL OR t2.c6 = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t2.c6 <= 0.0e0
+        THEN CAST(0 AS BIGINT)
+        WHEN t2.c6 >= 100.0e0
+        THEN CAST(819200 AS BIGINT)
+        ELSE CAST(ROUND(CAST(t2.c6 AS DOUBLE) * 8192.0e0) AS BIGINT)
+      END - 409600
+    ) AS m0_s4,
+    SUM(
+      CASE
+        WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) IS NULL
+        THEN 0
+        WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) < 0
+        THEN 0
+        WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) > 5120001
+        THEN 5120001
+        ELSE CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT)
+      END
+    ) AS m0_s5
+  FROM (
+    SELECT
+      t1."passenger_id" AS c1,
+      t1."age" AS c6,
+      t1."fare" AS c9,
+      CASE
+        WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t1."fare" <= 0.0e0
+        THEN (
+          -300.0e0
+        )
+        WHEN t1."fare" >= 600.0e0
+        THEN 300.0e0
+        ELSE CAST(t1."fare" AS DOUBLE) - 300.0e0
+      END AS c100022,
+      CASE
+        WHEN t1."age" IS NULL OR t1."age" = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t1."age" <= 0.0e0
+        THEN (
+          -50.0e0
+        )
+        WHEN t1."age" >= 100.0e0
+        THEN 50.0e0
+        ELSE CAST(t1."age" AS DOUBLE) - 50.0e0
+      END AS c100023
+    FROM "passengers" AS t1
+  ) AS t2
+) AS t3;
+
+-- median: SELECT pclass, MEDIAN(age) AS m FROM passengers GROUP BY pclass ORDER BY pclass
+SELECT
+  t1."pclass" AS c12,
+  CASE
+    WHEN t1."age" <= 0.0
+    THEN 0
+    WHEN t1."age" >= 100.0
+    THEN 1023
+    ELSE LEAST(CAST(FLOOR((
+      CAST(t1."age" AS DOUBLE) - 0.0e0
+    ) * 10.24e0) AS BIGINT), 1023)
+  END AS c100017,
+  COUNT(*) AS c100018
+FROM "passengers" AS t1
+WHERE
+  NOT (
+    t1."age" IS NULL OR t1."age" = CAST('NaN' AS DOUBLE)
+  )
+GROUP BY
+  t1."pclass",
+  CASE
+    WHEN t1."age" <= 0.0
+    THEN 0
+    WHEN t1."age" >= 100.0
+    THEN 1023
+    ELSE LEAST(CAST(FLOOR((
+      CAST(t1."age" AS DOUBLE) - 0.0e0
+    ) * 10.24e0) AS BIGINT), 1023)
+  END;
+
+-- least: SELECT AVG(LEAST(GREATEST(fare, 0), 100)) AS f FROM passengers WHERE fare > 0
+SELECT
+  COALESCE(t2.m0_s0, 0) AS m0_s0,
+  COALESCE(t2.m0_s1, 0) AS m0_s1
+FROM (
+  SELECT
+    COUNT(*) AS m0_s0,
+    SUM(
+      CASE
+        WHEN LEAST(GREATEST(t1."fare", 0), 100) IS NULL
+        OR LEAST(GREATEST(t1."fare", 0), 100) = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN LEAST(GREATEST(t1."fare", 0), 100) <= 0.0e0
+        THEN CAST(0 AS BIGINT)
+        WHEN LEAST(GREATEST(t1."fare", 0), 100) >= 100.0e0
+        THEN CAST(819200 AS BIGINT)
+        ELSE CAST(ROUND(CAST(LEAST(GREATEST(t1."fare", 0), 100) AS DOUBLE) * 8192.0e0) AS BIGINT)
+      END - 409600
+    ) AS m0_s1
+  FROM "passengers" AS t1
+  WHERE
+    t1."fare" > 0
+) AS t2;
+
+-- division: SELECT AVG(LEAST(GREATEST(fare / NULLIF(sibsp + parch, 0), 0), 200)) AS f FROM passengers WHERE sibsp + parch > 0
+SELECT
+  COALESCE(t2.m0_s0, 0) AS m0_s0,
+  COALESCE(t2.m0_s1, 0) AS m0_s1
+FROM (
+  SELECT
+    COUNT(*) AS m0_s0,
+    SUM(
+      CASE
+        WHEN LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) IS NULL
+        OR LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) <= 0.0e0
+        THEN CAST(0 AS BIGINT)
+        WHEN LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) >= 200.0e0
+        THEN CAST(819200 AS BIGINT)
+        ELSE CAST(ROUND(
+          CAST(LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) AS DOUBLE) * 4096.0e0
+        ) AS BIGINT)
+      END - 409600
+    ) AS m0_s1
+  FROM "passengers" AS t1
+  WHERE
+    (
+      CAST(t1."sibsp" AS BIGINT) + t1."parch"
+    ) > 0
+) AS t2;
+
+-- having: SELECT embarked, COUNT(*) AS n FROM passengers GROUP BY embarked HAVING COUNT(*) > 100 ORDER BY n DESC
+SELECT
+  t1."embarked" AS c12,
+  COUNT(*) AS m0_s0
+FROM "passengers" AS t1
+GROUP BY
+  t1."embarked";
+
+-- with: WITH a AS (SELECT pclass, COUNT(*) AS n FROM passengers GROUP BY pclass) SELECT MAX(n) AS top, SUM(n) AS total FROM a
+SELECT
+  t1."pclass" AS c27,
+  COUNT(*) AS m0_s0
+FROM "passengers" AS t1
+GROUP BY
+  t1."pclass";
+
+-- distinct: SELECT COUNT(DISTINCT deck) AS decks FROM passengers
+SELECT
+  COALESCE(t3.m0_d0s0, 0) AS m0_d0s0
+FROM (
+  SELECT
+    COUNT(*) AS m0_d0s0
+  FROM (
+    SELECT
+      t1."deck" AS c100015
+    FROM "passengers" AS t1
+    WHERE
+      NOT t1."deck" IS NULL
+    GROUP BY
+      t1."deck"
+  ) AS t2
+) AS t3;
+
+-- count if: SELECT COUNT_IF(survived = 1) AS alive, COUNT(*) - COUNT_IF(survived = 1) AS dead FROM passengers
+SELECT
+  COALESCE(t2.m0_s0, 0) AS m0_s0,
+  COALESCE(t2.m0_s1, 0) AS m0_s1
+FROM (
+  SELECT
+    COUNT(CASE WHEN t1."survived" = 1 THEN 1 END) AS m0_s0,
+    COUNT(*) AS m0_s1
+  FROM "passengers" AS t1
+) AS t2;
+
+-- open key: SELECT UPPER(SUBSTR(name, 1, 1)) AS initial, COUNT(*) AS n FROM passengers GROUP BY 1 ORDER BY 1
+SELECT
+  UPPER(SUBSTRING(t1."name", 1, 1)) AS c12,
+  COUNT(*) AS m0_s0,
+  COUNT(*) AS m0_s1
+FROM "passengers" AS t1
+GROUP BY
+  UPPER(SUBSTRING(t1."name", 1, 1));
+
+-- coalesce: SELECT COALESCE(deck, '?') AS deck, COUNT(*) AS n FROM passengers GROUP BY 1 ORDER BY 1
+SELECT
+  COALESCE(t1."deck", '?') AS c12,
+  COUNT(*) AS m0_s0
+FROM "passengers" AS t1
+GROUP BY
+  COALESCE(t1."deck", '?');
