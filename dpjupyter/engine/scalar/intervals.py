@@ -98,6 +98,7 @@ def _float(value: Fraction) -> float:
 
 def _ends(a: float, b: float, operation: Callable[[Any, Any], Any], at_nan: float) -> tuple[float, float]:
     """Lowest and highest reading of ``operation(a, b)``."""
+    a, b = float(a), float(b)
     try:
         near = float(operation(a, b))
     except OverflowError:
@@ -105,6 +106,8 @@ def _ends(a: float, b: float, operation: Callable[[Any, Any], Any], at_nan: floa
     if math.isnan(near):
         return at_nan, at_nan
     if math.isinf(a) or math.isinf(b):
+        return near, near
+    if operation is not operator.truediv and abs(near) < _EXACT and a.is_integer() and b.is_integer():
         return near, near
     true = operation(exact(a), exact(b))
     assert isinstance(true, Fraction)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from sqlglot import exp
 
 from dpjupyter.engine.model import (
@@ -19,6 +21,7 @@ DAY_US = 86_400_000_000
 FLOAT32 = ("FLOAT", "REAL", "FLOAT4")
 
 
+@functools.lru_cache(maxsize=1024)
 def limits(type_: SqlType, dialect: str = "duckdb") -> Interval | None:
     """Interval that a value of this type cannot leave; None for types without order or arithmetic."""
     match type_.kind:
@@ -31,7 +34,8 @@ def limits(type_: SqlType, dialect: str = "duckdb") -> Interval | None:
             top = 1e38 if dialect == "snowflake" else 2.0 ** (type_.bits - 1)
             return Interval(-top, top - 1 if top < 2.0**53 else top)
         case Kind.DECIMAL:
-            top = iv.above(10.0 ** (type_.precision - type_.scale))
+            digits = type_.precision - type_.scale
+            top = 10.0**digits if digits < 16 else iv.above(10.0**digits)
             return Interval(-top, top)
         case Kind.BOOL:
             return iv.BOOLEAN
@@ -53,6 +57,11 @@ def decimal(precision: int, scale: int) -> SqlType:
 
 def data_type(type_: SqlType, dialect: str) -> exp.DataType:
     """Type to cast to."""
+    return _data_type(type_, dialect).copy()
+
+
+@functools.lru_cache(maxsize=256)
+def _data_type(type_: SqlType, dialect: str) -> exp.DataType:
     if type_.kind is Kind.INT:
         if dialect == "snowflake":
             return exp.DataType.build(f"DECIMAL({type_.precision or 38}, 0)")

@@ -85,6 +85,7 @@ class Scope:
         self.columns = columns
         self.dialect = dialect
         self.rules = rules
+        self._columns: dict[str, Term] = {}
         self._seen: dict[int, tuple[exp.Expression, Term]] = {}  # the node is kept so that its id is not reused
 
     @property
@@ -103,7 +104,9 @@ class Scope:
             case exp.Paren():
                 return self.term(node.this)
             case exp.Column():
-                return self._column(node)
+                if node.name not in self._columns:
+                    self._columns[node.name] = self._column(node)
+                return self._columns[node.name]
             case BoundSubquery() | exp.Window():
                 # Replaced by the planner before values are asked for; until then nothing is known.
                 return Term(node.copy(), SqlType(Kind.OTHER, text="SUBQUERY"))

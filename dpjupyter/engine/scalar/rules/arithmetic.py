@@ -206,7 +206,7 @@ def _integers(a: Term, b: Term, proven: Interval, scope: Scope) -> tuple[exp.Exp
 
 
 def _binary(node: exp.Expression, left: exp.Expression, right: exp.Expression, type_: SqlType, span: Span, args: tuple[Term, Term]) -> Term:
-    tree = type(node)(this=wrap(left.copy()), expression=wrap(right.copy()))
+    tree = type(node)(this=wrap(left), expression=wrap(right))
     interval, proven = span(args[0].span, args[1].span), span(args[0].sure, args[1].sure)
     whole = all(t.integral for t in args)
     nan = type_.kind is Kind.FLOAT and any(t.type.kind is Kind.FLOAT for t in args) and maybe_nan(args)
@@ -239,7 +239,7 @@ def negate(node: exp.Expression, scope: Scope) -> Term:
             tree = cast(a.tree, type_, scope.dialect)
     domain = (-value for value in a.domain) if a.literal and a.domain else None  # type: ignore[operator]
     return Term(
-        exp.Neg(this=wrap(tree.copy())),
+        exp.Neg(this=wrap(tree)),
         type_,
         interval,
         proven,
@@ -261,16 +261,16 @@ def divide(node: exp.Expression, scope: Scope) -> Term:
     if scope.snowflake:
         left = as_double(a, scope).tree
         if zero:
-            right = exp.Nullif(this=b.tree.copy(), expression=exp.Literal.number("0"))
-    tree = exp.Div(this=wrap(left.copy()), expression=wrap(right.copy()), typed=False, safe=False)
+            right = exp.Nullif(this=b.tree, expression=exp.Literal.number("0"))
+    tree = exp.Div(this=wrap(left), expression=wrap(right), typed=False, safe=False)
     nan = maybe_nan((a, b)) or (iv.holds(a.span, 0.0) and iv.holds(b.span, 0.0))
     return Term(tree, DOUBLE, interval, proven, strict((a, b)) or iv.holds(b.span, 0.0), from_unit=tainted((a, b)), nan=nan)
 
 
 def _nonzero(b: Term) -> exp.Expression:
     if iv.holds(b.sure, 0.0):
-        return exp.Nullif(this=b.tree.copy(), expression=exp.Literal.number("0"))
-    return b.tree.copy()
+        return exp.Nullif(this=b.tree, expression=exp.Literal.number("0"))
+    return b.tree
 
 
 def int_divide(node: exp.Expression, scope: Scope) -> Term:
@@ -297,10 +297,10 @@ def int_divide(node: exp.Expression, scope: Scope) -> Term:
         a, b, type_ = as_double(a, scope), as_double(b, scope), DOUBLE
         left = a.tree
     if scope.snowflake:
-        quotient = exp.Div(this=wrap(left.copy()), expression=_nonzero(b), typed=False, safe=False)
+        quotient = exp.Div(this=wrap(left), expression=_nonzero(b), typed=False, safe=False)
         tree: exp.Expression = exp.Trunc(this=quotient) if whole else quotient
     else:
-        tree = exp.IntDiv(this=wrap(left.copy()), expression=wrap(_nonzero(b)))
+        tree = exp.IntDiv(this=wrap(left), expression=wrap(_nonzero(b)))
     nan = type_.kind is Kind.FLOAT and maybe_nan((a, b))
     return Term(tree, type_, interval, proven, nullable, integral=whole, from_unit=tainted((a, b)), nan=nan)
 
@@ -327,8 +327,8 @@ def modulo(node: exp.Expression, scope: Scope) -> Term:
             a, b = as_double(a, scope), as_double(b, scope)
             left = a.tree
     # Of DOUBLEs by zero it is NaN on DuckDB.
-    divisor = b.tree.copy() if type_.kind is Kind.FLOAT and not scope.snowflake else _nonzero(b)
-    tree = exp.Mod(this=wrap(left.copy()), expression=wrap(divisor))
+    divisor = b.tree if type_.kind is Kind.FLOAT and not scope.snowflake else _nonzero(b)
+    tree = exp.Mod(this=wrap(left), expression=wrap(divisor))
     nan = type_.kind is Kind.FLOAT and (maybe_nan((a, b)) or iv.holds(b.span, 0.0))
     return Term(tree, type_, interval, proven, nullable, integral=whole, from_unit=tainted((a, b)), nan=nan)
 

@@ -50,7 +50,7 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
         raise refused(node, f"{shown(a.type)} cannot be cast.")
     if want is Kind.TEXT:
         return Term(
-            exp.Cast(this=a.tree.copy(), to=node.args["to"].copy() if "to" in node.args else data_type(type_, scope.dialect)),
+            exp.Cast(this=a.tree, to=node.args["to"].copy() if "to" in node.args else data_type(type_, scope.dialect)),
             type_,
             nullable=a.nullable,
             from_unit=a.from_unit,
@@ -58,7 +58,7 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
     if want in NUMERIC and have in (*NUMERIC, Kind.BOOL):
         return _number(a, type_, scope)
     if want is Kind.BOOL and have in NUMERIC:
-        tree = exp.NEQ(this=wrap(a.tree.copy()), expression=number(0))
+        tree = exp.NEQ(this=wrap(a.tree), expression=number(0))
         return Term(tree, type_, iv.BOOLEAN, iv.BOOLEAN, a.nullable, True, a.from_unit)
     if have is want:
         return replace(a, type=type_)
@@ -66,14 +66,14 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
         bounds = limits(type_, scope.dialect)
         whole = want in (Kind.INT, Kind.BOOL, *TIMED)
         interval = None if bounds is None else iv.BOOLEAN if want is Kind.BOOL else iv.ALL
-        tree = exp.TryCast(this=a.tree.copy(), to=data_type_of(type_, scope), safe=True, requires_string=scope.snowflake)
+        tree = exp.TryCast(this=a.tree, to=data_type_of(type_, scope), safe=True, requires_string=scope.snowflake)
         return Term(tree, type_, interval, bounds, True, whole, a.from_unit, nan=want is Kind.FLOAT)
     if have in TIMED and want in TIMED:
         spans = [_moved(i, want) for i in (a.span, a.sure)]
-        tree = cast(a.tree.copy(), type_, scope.dialect) if scope.snowflake else try_cast(a.tree.copy(), type_, scope.dialect)
+        tree = cast(a.tree, type_, scope.dialect) if scope.snowflake else try_cast(a.tree, type_, scope.dialect)
         return Term(tree, type_, spans[0], spans[1], a.nullable, True, a.from_unit)
     if have is Kind.TIMESTAMP and want is Kind.TIME:
-        tree = cast(a.tree.copy(), type_, scope.dialect) if scope.snowflake else try_cast(a.tree.copy(), type_, scope.dialect)
+        tree = cast(a.tree, type_, scope.dialect) if scope.snowflake else try_cast(a.tree, type_, scope.dialect)
         return Term(tree, type_, nullable=True, from_unit=a.from_unit)
     raise refused(node, f"{shown(a.type)} cannot be cast to {shown(type_)}.")
 
@@ -114,14 +114,14 @@ def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
     )
     promised = fits or iv.inside(interval, bounds)
     if fits:
-        tree = exp.Cast(this=a.tree.copy(), to=data_type_of(type_, scope))
+        tree = exp.Cast(this=a.tree, to=data_type_of(type_, scope))
     elif scope.snowflake:
         top = 10 ** ((type_.precision or 38) - type_.scale) - 1
         # NaN is greater than every number there, so BETWEEN keeps it out.
-        guard = exp.Between(this=wrap(a.tree.copy()), low=number(-top), high=number(top))
-        tree = when(guard, exp.Cast(this=a.tree.copy(), to=data_type_of(type_, scope)))
+        guard = exp.Between(this=wrap(a.tree), low=number(-top), high=number(top))
+        tree = when(guard, exp.Cast(this=a.tree, to=data_type_of(type_, scope)))
     else:
-        tree = exp.TryCast(this=a.tree.copy(), to=data_type_of(type_, scope), safe=True)
+        tree = exp.TryCast(this=a.tree, to=data_type_of(type_, scope), safe=True)
     kept = interval if single else iv.meet(interval, bounds) or interval
     sure = proven if single else iv.meet(proven, bounds) or bounds
     # NaN has no place in an exact type.

@@ -73,7 +73,7 @@ def in_calendar(term: Term, low_pad: int = 0, high_pad: int = 0) -> Term:
     room = inner if term.type.kind is Kind.DATE else Interval(inner.lower * calendar.DAY_US, inner.upper * calendar.DAY_US)
     if iv.inside(term.sure, room):
         return term
-    tree = when(between(term.tree, _day_literal(int(inner.lower)), _day_literal(int(inner.upper))), term.tree.copy())
+    tree = when(between(term.tree, _day_literal(int(inner.lower)), _day_literal(int(inner.upper))), term.tree)
     promised = iv.inside(term.span, room)
     kept = (iv.meet(term.span, room) or room) if term.span.finite else term.interval
     return replace(
@@ -95,7 +95,7 @@ def truncate(node: exp.Expression, argument: exp.Expression, name: str, scope: S
         full = micros(a, i)
         return Interval(calendar.truncate(full.lower, unit), calendar.truncate(full.upper, unit))
 
-    tree: exp.Expression = exp.TimestampTrunc(this=guarded.tree.copy(), unit=exp.var(unit))
+    tree: exp.Expression = exp.TimestampTrunc(this=guarded.tree, unit=exp.var(unit))
     keep_date = a.type.kind is Kind.DATE and bool(node.args.get("input_type_preserved"))
     result = DATE if keep_date and unit not in ("HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND") else TIMESTAMP
     if scope.snowflake and result is TIMESTAMP and a.type.kind is Kind.DATE:
@@ -124,7 +124,7 @@ def part(node: exp.Expression, argument: exp.Expression, name: str, scope: Scope
     if unit == "EPOCH":
         scale = Interval(1e6, 1e6)
         tree: exp.Expression = (
-            exp.Extract(this=exp.var("EPOCH_SECOND"), expression=a.tree.copy()) if scope.snowflake else exp.TimeToUnix(this=a.tree.copy())
+            exp.Extract(this=exp.var("EPOCH_SECOND"), expression=a.tree) if scope.snowflake else exp.TimeToUnix(this=a.tree)
         )
         spans = [iv.outward(iv.div(micros(a, i), scale)) for i in (a.interval, a.proven)]
         return Term(tree, DOUBLE, spans[0], spans[1], may_be_infinite(a), from_unit=a.from_unit)
@@ -154,10 +154,10 @@ def part(node: exp.Expression, argument: exp.Expression, name: str, scope: Scope
         names = {"DOW": "DAYOFWEEK", "ISODOW": "DAYOFWEEKISO", "DOY": "DAYOFYEAR", "ISOYEAR": "YEAROFWEEKISO", "WEEK": "WEEKISO"}
         if unit in ("DECADE", "CENTURY", "MILLENNIUM", "MILLISECOND", "MICROSECOND"):
             raise refused(node)
-        tree = exp.Extract(this=exp.var(names.get(unit, unit)), expression=guarded.tree.copy())
+        tree = exp.Extract(this=exp.var(names.get(unit, unit)), expression=guarded.tree)
     else:
         # DATE_PART of a constant NULL is a DOUBLE; the functions named after the parts are not.
-        tree = exp.Anonymous(this={"DOW": "DAYOFWEEK", "DOY": "DAYOFYEAR"}.get(unit, unit), expressions=[guarded.tree.copy()])
+        tree = exp.Anonymous(this={"DOW": "DAYOFWEEK", "DOY": "DAYOFYEAR"}.get(unit, unit), expressions=[guarded.tree])
     return Term(tree, BIGINT, interval, proven, guarded.nullable or may_be_infinite(a), True, a.from_unit)
 
 
@@ -186,7 +186,7 @@ def extract(node: exp.Expression, scope: Scope) -> Term:
 def _name(node: exp.Expression, scope: Scope) -> Term:
     """``DAYNAME(x)``, ``MONTHNAME(x)``."""
     a = timed(node.this, scope)
-    tree = type(node)(this=a.tree.copy(), **({"abbreviated": True} if node.args.get("abbreviated") else {}))
+    tree = type(node)(this=a.tree, **({"abbreviated": True} if node.args.get("abbreviated") else {}))
     return Term(tree, TEXT, nullable=may_be_infinite(a), from_unit=a.from_unit)
 
 
@@ -202,9 +202,7 @@ def last_day(node: exp.Expression, scope: Scope) -> Term:
         ends = [calendar.shift(calendar.truncate(v, "MONTH"), 1, -calendar.DAY_US) for v in (full.lower, full.upper)]
         return Interval(*(v if math.isinf(v) else float(v // calendar.DAY_US) for v in ends))
 
-    return Term(
-        exp.LastDay(this=guarded.tree.copy()), DATE, span(guarded.interval), span(guarded.proven), guarded.nullable, True, a.from_unit
-    )
+    return Term(exp.LastDay(this=guarded.tree), DATE, span(guarded.interval), span(guarded.proven), guarded.nullable, True, a.from_unit)
 
 
 RULES: dict[type[exp.Expression], Rule] = {

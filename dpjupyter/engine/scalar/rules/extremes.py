@@ -27,7 +27,7 @@ def _extreme(node: exp.Expression, scope: Scope) -> Term:
     type_, args = unify([_number_or_any(n, scope) for n in nodes], scope, node)
     least = isinstance(node, exp.Least)
     ignore = bool(node.args.get("ignore_nulls"))
-    tree = type(node)(this=args[0].tree.copy(), expressions=[a.tree.copy() for a in args[1:]], ignore_nulls=ignore)
+    tree = type(node)(this=args[0].tree, expressions=[a.tree for a in args[1:]], ignore_nulls=ignore)
     nullable = all(a.nullable for a in args) if ignore else any(a.nullable for a in args)
 
     def span(found: list[tuple[Interval | None, bool, bool]]) -> Interval | None:
@@ -69,7 +69,7 @@ def width_bucket(node: exp.Expression, scope: Scope) -> Term:
     def at(value: float) -> exp.Expression:
         return cast(exp.Literal.string(repr(value)), DOUBLE, scope.dialect)
 
-    x = wrap(a.tree.copy())
+    x = wrap(a.tree)
     step = (most - least) / count
     offset = exp.Paren(this=exp.Sub(this=x.copy(), expression=at(least)))
     inner = exp.Floor(this=exp.Div(this=offset, expression=at(step), typed=False, safe=False))

@@ -42,7 +42,7 @@ def strptime(node: exp.Expression, scope: Scope) -> Term:
     if "%z" in form or "%Z" in form:
         raise refused(node, "Time zones are not answered.")
     a = text(argument, scope)
-    tree = exp.Anonymous(this="TRY_STRPTIME", expressions=[a.tree.copy(), exp.Literal.string(form)])
+    tree = exp.Anonymous(this="TRY_STRPTIME", expressions=[a.tree, exp.Literal.string(form)])
     day = _DAY_1900 if _TIME_ONLY.fullmatch(form) else iv.ALL
     return Term(tree, TIMESTAMP, day, day, nullable=True, integral=True, from_unit=a.from_unit)
 
@@ -51,7 +51,7 @@ def strftime(node: exp.Expression, scope: Scope) -> Term:
     """``STRFTIME(x, 'format')``."""
     form = _format(node)
     a = timed(node.this, scope)
-    return Term(exp.TimeToStr(this=a.tree.copy(), format=exp.Literal.string(form)), TEXT, nullable=a.nullable, from_unit=a.from_unit)
+    return Term(exp.TimeToStr(this=a.tree, format=exp.Literal.string(form)), TEXT, nullable=a.nullable, from_unit=a.from_unit)
 
 
 def to_char(node: exp.Expression, scope: Scope) -> Term:
@@ -61,7 +61,7 @@ def to_char(node: exp.Expression, scope: Scope) -> Term:
         term = scope.term(node.this)
         if term.type.kind is Kind.OTHER:
             raise refused(node)
-        return Term(cast(term.tree.copy(), TEXT, scope.dialect), TEXT, nullable=term.nullable, from_unit=term.from_unit)
+        return Term(cast(term.tree, TEXT, scope.dialect), TEXT, nullable=term.nullable, from_unit=term.from_unit)
     if not (isinstance(form, exp.Literal) and form.is_string):
         raise refused(node, "The format of TO_CHAR must be a literal string.")
 

@@ -41,7 +41,7 @@ def _sides(nodes: list[exp.Expression], scope: Scope, node: exp.Expression) -> l
 def compare(node: exp.Expression, scope: Scope) -> Term:
     """``= <> < <= > >=`` and IS [NOT] DISTINCT FROM."""
     args = _sides([node.this, node.expression], scope, node)
-    tree = type(node)(this=wrap(args[0].tree.copy()), expression=wrap(args[1].tree.copy()))
+    tree = type(node)(this=wrap(args[0].tree), expression=wrap(args[1].tree))
     return _condition(tree, args, nullable=False if isinstance(node, (exp.NullSafeEQ, exp.NullSafeNEQ, exp.EqualNull)) else None)
 
 
@@ -50,7 +50,7 @@ def between(node: exp.Expression, scope: Scope) -> Term:
     if node.args.get("symmetric"):
         raise refused(node, "BETWEEN SYMMETRIC is not answered.")
     args = _sides([node.this, node.args["low"], node.args["high"]], scope, node)
-    trees = [wrap(a.tree.copy()) for a in args]
+    trees = [wrap(a.tree) for a in args]
     return _condition(exp.Between(this=trees[0], low=trees[1], high=trees[2]), args)
 
 
@@ -61,16 +61,14 @@ def is_in(node: exp.Expression, scope: Scope) -> Term:
     if not node.expressions:
         raise refused(node, "IN needs at least one value.")
     args = _sides([node.this, *node.expressions], scope, node)
-    tree = exp.In(this=wrap(args[0].tree.copy()), expressions=[wrap(a.tree.copy()) for a in args[1:]])
+    tree = exp.In(this=wrap(args[0].tree), expressions=[wrap(a.tree) for a in args[1:]])
     return _condition(tree, args)
 
 
 def connect(node: exp.Expression, scope: Scope) -> Term:
     """``AND``, ``OR``, ``XOR``."""
     args = [truth(node.this, scope), truth(node.expression, scope)]
-    left, right = (
-        wrap(a.tree.copy()) if not isinstance(a.tree, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)) else a.tree.copy() for a in args
-    )
+    left, right = (wrap(a.tree) if not isinstance(a.tree, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)) else a.tree for a in args)
     if isinstance(node, exp.Xor):
         return _condition(exp.NEQ(this=wrap(left), expression=wrap(right)), args)
     return _condition(type(node)(this=left, expression=right), args)
@@ -79,7 +77,7 @@ def connect(node: exp.Expression, scope: Scope) -> Term:
 def invert(node: exp.Expression, scope: Scope) -> Term:
     """``NOT x``."""
     arg = truth(node.this, scope)
-    return _condition(exp.Not(this=wrap(arg.tree.copy())), [arg])
+    return _condition(exp.Not(this=wrap(arg.tree)), [arg])
 
 
 def is_(node: exp.Expression, scope: Scope) -> Term:
@@ -87,10 +85,10 @@ def is_(node: exp.Expression, scope: Scope) -> Term:
     right = node.expression
     if isinstance(right, exp.Null):
         arg = scope.term(node.this)
-        return _condition(exp.Is(this=wrap(arg.tree.copy()), expression=exp.null()), [arg], nullable=False)
+        return _condition(exp.Is(this=wrap(arg.tree), expression=exp.null()), [arg], nullable=False)
     if isinstance(right, exp.Boolean):
         arg = truth(node.this, scope)
-        tree = exp.Coalesce(this=arg.tree.copy(), expressions=[exp.Boolean(this=not right.this)])
+        tree = exp.Coalesce(this=arg.tree, expressions=[exp.Boolean(this=not right.this)])
         done = tree if right.this else exp.Not(this=tree)
         return _condition(done, [arg], nullable=False)
     raise refused(node, "IS is answered with NULL, TRUE and FALSE.")
@@ -120,7 +118,7 @@ def _like(node: exp.Expression, mark: exp.Literal | None, scope: Scope) -> Term:
         if any(rest[i + 1 : i + 2] not in ("%", "_") for i, c in enumerate(rest) if c == mark.name):
             raise refused(node, "The escape character must be followed by %, _ or itself.")
     arg = text(node.this, scope)
-    tree: exp.Expression = type(node)(this=wrap(arg.tree.copy()), expression=pattern.copy())
+    tree: exp.Expression = type(node)(this=wrap(arg.tree), expression=pattern.copy())
     if mark is not None:
         tree = exp.Escape(this=tree, expression=mark.copy())
     if node.args.get("negate"):
@@ -156,8 +154,8 @@ def case(node: exp.Expression, scope: Scope) -> Term:
     default = node.args.get("default")
     nodes = [branch.args["true"] for branch in branches] + ([default] if default is not None else [])
     type_, values = unify(scope.terms(nodes), scope, node)
-    ifs = [exp.If(this=c.tree.copy(), true=v.tree.copy()) for c, v in zip(conditions, values, strict=False)]
-    tree = exp.Case(ifs=ifs, default=values[-1].tree.copy() if default is not None else None)
+    ifs = [exp.If(this=c.tree, true=v.tree) for c, v in zip(conditions, values, strict=False)]
+    tree = exp.Case(ifs=ifs, default=values[-1].tree if default is not None else None)
     nullable = default is None or any(v.nullable for v in values)
     clamped = _clamp(node, type_, scope)
     done = _merge(values, type_, tree, nullable=nullable, unit=tainted([*conditions, *values]))
@@ -185,7 +183,7 @@ def nvl2(node: exp.Expression, scope: Scope) -> Term:
 def coalesce(node: exp.Expression, scope: Scope) -> Term:
     """``COALESCE(a, b, ...)``, IFNULL, NVL."""
     type_, values = unify(scope.terms([node.this, *node.expressions]), scope, node)
-    tree = exp.Coalesce(this=values[0].tree.copy(), expressions=[v.tree.copy() for v in values[1:]])
+    tree = exp.Coalesce(this=values[0].tree, expressions=[v.tree for v in values[1:]])
     nullable = all(v.nullable for v in values)
     first = next((n for n, v in enumerate(values) if not v.nullable), len(values) - 1)
     merged = _merge(values, type_, tree, nullable=nullable, unit=tainted(values))
@@ -198,10 +196,10 @@ def nullif(node: exp.Expression, scope: Scope) -> Term:
     a = scope.term(node.this)
     args = _sides([node.this, node.expression], scope, exp.EQ(this=node.this.copy(), expression=node.expression.copy()))
     if args[0].tree == a.tree and args[0].type.kind is args[1].type.kind:
-        tree: exp.Expression = exp.Nullif(this=a.tree.copy(), expression=args[1].tree.copy())
+        tree: exp.Expression = exp.Nullif(this=a.tree, expression=args[1].tree)
     else:
-        same = exp.EQ(this=wrap(args[0].tree.copy()), expression=wrap(args[1].tree.copy()))
-        tree = exp.Case(ifs=[exp.If(this=same, true=exp.null())], default=a.tree.copy())
+        same = exp.EQ(this=wrap(args[0].tree), expression=wrap(args[1].tree))
+        tree = exp.Case(ifs=[exp.If(this=same, true=exp.null())], default=a.tree)
     return replace(a, tree=tree, nullable=True, from_unit=tainted(args), domain=None)
 
 

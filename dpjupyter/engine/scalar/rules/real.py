@@ -65,7 +65,7 @@ def _real(
 
     def rule(node: exp.Expression, scope: Scope) -> Term:
         a = as_double(operand(node.this, scope), scope)
-        tree = type(node)(this=a.tree.copy())
+        tree = type(node)(this=a.tree)
         ok = iv.inside(a.sure, inside) and (open_at is None or not iv.holds(a.sure, open_at))
         promised = iv.inside(a.span, inside) and (open_at is None or not iv.holds(a.span, open_at))
         if scope.snowflake and not ok:
@@ -105,11 +105,11 @@ def log(node: exp.Expression, scope: Scope) -> Term:
 
     literal = number(base) if base.is_integer() else exp.Literal.number(repr(base))
     if scope.snowflake or base not in (2.0, 10.0):
-        tree: exp.Expression = exp.Log(this=literal, expression=a.tree.copy())
+        tree: exp.Expression = exp.Log(this=literal, expression=a.tree)
     else:
-        tree = exp.Anonymous(this="LOG10" if base == 10.0 else "LOG2", expressions=[a.tree.copy()])
+        tree = exp.Anonymous(this="LOG10" if base == 10.0 else "LOG2", expressions=[a.tree])
     if scope.snowflake and a.sure.lower <= 0:
-        tree = when(exp.GT(this=wrap(a.tree.copy()), expression=number(0)), tree)
+        tree = when(exp.GT(this=wrap(a.tree), expression=number(0)), tree)
     return Term(
         tree, DOUBLE, span(a.span), span(a.sure), a.nullable or a.span.lower <= 0, from_unit=a.from_unit, nan=a.nan or a.span.lower < 0
     )
@@ -118,12 +118,12 @@ def log(node: exp.Expression, scope: Scope) -> Term:
 def power(node: exp.Expression, scope: Scope) -> Term:
     """``POWER(x, y)``: a DOUBLE. On Snowflake NULL where x < 0 with a broken y, or 0 to a negative power."""
     a, b = as_double(operand(node.this, scope), scope), as_double(operand(node.expression, scope), scope)
-    tree: exp.Expression = exp.Pow(this=a.tree.copy(), expression=b.tree.copy())
+    tree: exp.Expression = exp.Pow(this=a.tree, expression=b.tree)
     fixed = b.sure.lower == b.sure.upper and b.sure.lower.is_integer()
     safe = (a.sure.lower > 0) or (a.sure.lower >= 0 and b.sure.lower >= 0) or (fixed and b.sure.lower >= 0)
     promised = (a.span.lower > 0) or (a.span.lower >= 0 and b.span.lower >= 0) or (fixed and b.sure.lower >= 0)
     if scope.snowflake and not safe:
-        tree = when(exp.GT(this=wrap(a.tree.copy()), expression=number(0)), tree)
+        tree = when(exp.GT(this=wrap(a.tree), expression=number(0)), tree)
     interval, proven = iv.power(a.span, b.span), iv.power(a.sure, b.sure)
     return Term(
         tree, DOUBLE, interval, proven, strict((a, b)) or not promised, from_unit=tainted((a, b)), nan=maybe_nan((a, b)) or not promised
@@ -135,7 +135,7 @@ def atan2(node: exp.Expression, scope: Scope) -> Term:
     a, b = as_double(operand(node.this, scope), scope), as_double(operand(node.expression, scope), scope)
     turn = iv.outward(Interval(-math.pi, math.pi))
     return Term(
-        exp.Atan2(this=a.tree.copy(), expression=b.tree.copy()),
+        exp.Atan2(this=a.tree, expression=b.tree),
         DOUBLE,
         turn,
         turn,
@@ -157,7 +157,7 @@ def test_of_double(node: exp.Expression, scope: Scope) -> Term:
     if scope.snowflake:
         raise refused(node)
     a = as_double(operand(node.this, scope), scope)
-    return Term(type(node)(this=a.tree.copy()), BOOL, iv.BOOLEAN, iv.BOOLEAN, a.nullable, True, a.from_unit)
+    return Term(type(node)(this=a.tree), BOOL, iv.BOOLEAN, iv.BOOLEAN, a.nullable, True, a.from_unit)
 
 
 RULES: dict[type[exp.Expression], Rule] = {

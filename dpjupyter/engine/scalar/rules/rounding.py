@@ -53,9 +53,9 @@ def sign(node: exp.Expression, scope: Scope) -> Term:
     zero = exp.Literal.number("0")
     tree = exp.Case(
         ifs=[
-            exp.If(this=exp.GT(this=wrap(a.tree.copy()), expression=zero), true=exp.Literal.number("1")),
-            exp.If(this=exp.LT(this=wrap(a.tree.copy()), expression=zero.copy()), true=number(-1)),
-            exp.If(this=exp.EQ(this=wrap(a.tree.copy()), expression=zero.copy()), true=zero.copy()),
+            exp.If(this=exp.GT(this=wrap(a.tree), expression=zero), true=exp.Literal.number("1")),
+            exp.If(this=exp.LT(this=wrap(a.tree), expression=zero.copy()), true=number(-1)),
+            exp.If(this=exp.EQ(this=wrap(a.tree), expression=zero.copy()), true=zero.copy()),
         ]
     )
     interval, proven = span(a.span), span(a.sure)
@@ -86,7 +86,7 @@ def _rounding(image: Callable[[Interval], Interval]) -> Rule:
             if int_digits(a.sure) > 37:
                 a = as_double(a, scope)
                 type_ = DOUBLE
-        tree = type(node)(this=a.tree.copy())
+        tree = type(node)(this=a.tree)
         return Term(tree, type_, image(a.span), image(a.sure), a.nullable, integral=True, from_unit=a.from_unit, nan=a.nan)
 
     return rule
@@ -103,9 +103,7 @@ def _scaled(node: exp.Expression, a: Term, digits: int, image: Callable[[Interva
     """``FLOOR(x, digits)`` as ``FLOOR(x * 10^d) / 10^d``."""
     a = as_double(a, scope)
     factor = cast(exp.Literal.string(f"1e{digits}"), DOUBLE, scope.dialect)
-    tree = exp.Div(
-        this=type(node)(this=exp.Mul(this=wrap(a.tree.copy()), expression=factor)), expression=factor.copy(), typed=False, safe=False
-    )
+    tree = exp.Div(this=type(node)(this=exp.Mul(this=wrap(a.tree), expression=factor)), expression=factor.copy(), typed=False, safe=False)
     scale = iv.of_exact(Fraction(10) ** digits)
 
     def span(x: Interval) -> Interval:
@@ -143,7 +141,7 @@ def round_(node: exp.Expression, scope: Scope) -> Term:
                 if scale
                 else SqlType(Kind.INT, bits=128 if precision > 18 else 64, precision=precision, text=f"DECIMAL({precision},0)")
             )
-    args: dict[str, exp.Expression] = {"this": a.tree.copy()}
+    args: dict[str, exp.Expression] = {"this": a.tree}
     if node.args.get("decimals") is not None:
         args["decimals"] = number(digits)
     integral = digits <= 0 or a.integral
@@ -163,11 +161,9 @@ def trunc(node: exp.Expression, scope: Scope) -> Term:
     if digits == 0 and a.type.kind is Kind.DECIMAL:
         width = max(a.type.precision, 1)
         type_ = SqlType(Kind.INT, bits=128 if width > 18 else 64, precision=width, text=f"DECIMAL({width},0)")
-        return Term(exp.Trunc(this=a.tree.copy()), type_, iv.truncated(a.span), iv.truncated(a.sure), a.nullable, True, a.from_unit)
+        return Term(exp.Trunc(this=a.tree), type_, iv.truncated(a.span), iv.truncated(a.sure), a.nullable, True, a.from_unit)
     if digits == 0:
-        return Term(
-            exp.Trunc(this=a.tree.copy()), DOUBLE, iv.truncated(a.span), iv.truncated(a.sure), a.nullable, True, a.from_unit, nan=a.nan
-        )
+        return Term(exp.Trunc(this=a.tree), DOUBLE, iv.truncated(a.span), iv.truncated(a.sure), a.nullable, True, a.from_unit, nan=a.nan)
     return _scaled(node, a, digits, iv.truncated, scope)
 
 

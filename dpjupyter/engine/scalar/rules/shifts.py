@@ -45,7 +45,7 @@ def difference(node: exp.Expression, scope: Scope) -> Term:
 
     interval = span([micros(e, e.interval) for e in kept])
     proven = span([micros(e, e.proven) for e in kept])
-    tree = exp.DateDiff(this=kept[0].tree.copy(), expression=kept[1].tree.copy(), unit=exp.var(unit))
+    tree = exp.DateDiff(this=kept[0].tree, expression=kept[1].tree, unit=exp.var(unit))
     return Term(tree, BIGINT, interval, proven, strict(kept), True, tainted(kept))
 
 
@@ -65,7 +65,7 @@ def arithmetic(node: exp.Expression, scope: Scope) -> Term | None:
     if not any(k in TIMED for k in kinds):
         return None
     if minus and kinds == (Kind.DATE, Kind.DATE):
-        tree = exp.Sub(this=wrap(a.tree.copy()), expression=wrap(b.tree.copy()))
+        tree = exp.Sub(this=wrap(a.tree), expression=wrap(b.tree))
         proven = Interval(-(2.0**33), 2.0**33)
         return Term(tree, BIGINT, iv.sub(a.span, b.span), proven, strict((a, b)), True, tainted((a, b)))
     if kinds[0] is Kind.DATE and kinds[1] is Kind.INT:
@@ -86,11 +86,11 @@ def _days(a: Term, count: exp.Expression, scope: Scope, *, minus: bool) -> Term:
     if k.literal:
         moved = iv.neg(k.sure) if minus else k.sure
         kept = in_calendar(a, int(max(0.0, -moved.lower)), int(max(0.0, moved.upper)))
-        tree: exp.Expression = kind(this=wrap(kept.tree.copy()), expression=wrap(narrow.tree.copy()))
+        tree: exp.Expression = kind(this=wrap(kept.tree), expression=wrap(narrow.tree))
         interval, proven = span(kept.span, k.span), span(kept.sure, k.sure)
         return Term(tree, DATE, interval, proven, strict((kept, k)), True, tainted((a, k)))
     kept = in_calendar(a)
-    tree = kind(this=wrap(kept.tree.copy()), expression=wrap(narrow.tree.copy()))
+    tree = kind(this=wrap(kept.tree), expression=wrap(narrow.tree))
     moved = Term(tree, DATE, span(kept.span, k.span), span(kept.sure, k.sure), strict((kept, k)), True, tainted((a, k)))
     return in_calendar(moved)
 
@@ -144,12 +144,12 @@ def shifted(node: exp.Expression, a: Term, months: int, us: int, scope: Scope, *
         unit = next(u for u, size in calendar.MICROS.items() if u != "WEEK" and us % size == 0)
         count = us // calendar.MICROS[unit]
     if scope.snowflake:
-        tree: exp.Expression = exp.DateAdd(this=kept.tree.copy(), expression=number(count), unit=exp.var(unit))
+        tree: exp.Expression = exp.DateAdd(this=kept.tree, expression=number(count), unit=exp.var(unit))
         if result is TIMESTAMP and a.type.kind is Kind.DATE and (months or whole_days):
             tree = cast(tree, TIMESTAMP, scope.dialect)
     else:
         step = exp.Interval(this=exp.Literal.string(str(abs(count))), unit=exp.var(unit))
-        tree = (exp.Sub if count < 0 else exp.Add)(this=wrap(kept.tree.copy()), expression=step)
+        tree = (exp.Sub if count < 0 else exp.Add)(this=wrap(kept.tree), expression=step)
         if result is DATE:
             tree = cast(tree, DATE, scope.dialect)
     if result is DATE:

@@ -24,7 +24,7 @@ def _count(tree: exp.Expression, args: list[Term], top: float = iv.INF) -> Term:
 def _one(node: exp.Expression, scope: Scope) -> Term:
     """LOWER, UPPER, REVERSE."""
     a = text(node.this, scope)
-    return _text(type(node)(this=a.tree.copy()), [a])
+    return _text(type(node)(this=a.tree), [a])
 
 
 def trim(node: exp.Expression, scope: Scope) -> Term:
@@ -33,7 +33,7 @@ def trim(node: exp.Expression, scope: Scope) -> Term:
     what = node.args.get("expression")
     if what is not None and not (isinstance(what, exp.Literal) and what.is_string):
         raise refused(node, "The characters of TRIM must be a literal string.")
-    args = {"this": a.tree.copy(), "position": node.args.get("position")}
+    args = {"this": a.tree, "position": node.args.get("position")}
     if what is not None:
         args["expression"] = what.copy()
     return _text(exp.Trim(**args), [a])
@@ -43,7 +43,7 @@ def length(node: exp.Expression, scope: Scope) -> Term:
     """``LENGTH(x)``: characters."""
     a = text(node.this, scope)
     top = float(max((len(str(v)) for v in a.domain), default=0)) if a.domain else iv.INF
-    return _count(exp.Length(this=a.tree.copy()), [a], top)
+    return _count(exp.Length(this=a.tree), [a], top)
 
 
 def _position(node: exp.Expression | None, owner: exp.Expression) -> int:
@@ -60,7 +60,7 @@ def _literal(value: int) -> exp.Expression:
 def substring(node: exp.Expression, scope: Scope) -> Term:
     """``SUBSTR(x, start[, length])`` with literal positions."""
     a = text(node.this, scope)
-    args: dict[str, object] = {"this": a.tree.copy(), "start": _literal(_position(node.args.get("start"), node))}
+    args: dict[str, object] = {"this": a.tree, "start": _literal(_position(node.args.get("start"), node))}
     if node.args.get("length") is not None:
         args["length"] = _literal(_position(node.args["length"], node))
     if node.args.get("zero_start"):
@@ -71,7 +71,7 @@ def substring(node: exp.Expression, scope: Scope) -> Term:
 def side(node: exp.Expression, scope: Scope) -> Term:
     """``LEFT(x, n)``, ``RIGHT(x, n)``."""
     a = text(node.this, scope)
-    args: dict[str, object] = {"this": a.tree.copy(), "expression": _literal(_position(node.expression, node))}
+    args: dict[str, object] = {"this": a.tree, "expression": _literal(_position(node.expression, node))}
     if node.args.get("negative_length_returns_empty"):
         args["negative_length_returns_empty"] = True
     return _text(type(node)(**args), [a])
@@ -84,21 +84,21 @@ def _piece(node: exp.Expression, scope: Scope) -> Term:
         return text(node, scope)
     if term.type.kind is Kind.OTHER:
         raise refused(node, f"{term.type.text} cannot be joined to text.")
-    return Term(cast(term.tree.copy(), TEXT, scope.dialect), TEXT, nullable=term.nullable, from_unit=term.from_unit)
+    return Term(cast(term.tree, TEXT, scope.dialect), TEXT, nullable=term.nullable, from_unit=term.from_unit)
 
 
 def concat(node: exp.Expression, scope: Scope) -> Term:
     """``CONCAT(a, b, ...)``: DuckDB passes over NULL, Snowflake returns NULL."""
     args = [_piece(n, scope) for n in node.expressions]
     skips = bool(node.args.get("coalesce"))
-    tree = exp.Concat(expressions=[a.tree.copy() for a in args], safe=True, coalesce=skips)
+    tree = exp.Concat(expressions=[a.tree for a in args], safe=True, coalesce=skips)
     return _text(tree, args, nullable=False if skips else None)
 
 
 def pipe(node: exp.Expression, scope: Scope) -> Term:
     """``a || b``."""
     args = [_piece(node.this, scope), _piece(node.expression, scope)]
-    return _text(exp.DPipe(this=wrap(args[0].tree.copy()), expression=wrap(args[1].tree.copy()), safe=True), args)
+    return _text(exp.DPipe(this=wrap(args[0].tree), expression=wrap(args[1].tree), safe=True), args)
 
 
 def replace_(node: exp.Expression, scope: Scope) -> Term:
@@ -108,7 +108,7 @@ def replace_(node: exp.Expression, scope: Scope) -> Term:
     for part in parts:
         if not (isinstance(part, exp.Literal) and part.is_string) or len(part.name) > 200:
             raise refused(node, "The texts of REPLACE must be short literal strings.")
-    return _text(exp.Replace(this=a.tree.copy(), expression=parts[0].copy(), replacement=parts[1].copy()), [a])
+    return _text(exp.Replace(this=a.tree, expression=parts[0].copy(), replacement=parts[1].copy()), [a])
 
 
 def position(node: exp.Expression, scope: Scope) -> Term:
@@ -116,13 +116,13 @@ def position(node: exp.Expression, scope: Scope) -> Term:
     if node.args.get("position") is not None or node.args.get("occurrence") is not None:
         raise refused(node, "A start position is not answered here.")
     args = [text(node.this, scope), text(node.args.get("substr"), scope)]
-    return _count(exp.StrPosition(this=args[0].tree.copy(), substr=args[1].tree.copy()), args)
+    return _count(exp.StrPosition(this=args[0].tree, substr=args[1].tree), args)
 
 
 def contains(node: exp.Expression, scope: Scope) -> Term:
     """``STARTS_WITH``, ``ENDS_WITH``, ``CONTAINS``."""
     args = [text(node.this, scope), text(node.expression, scope)]
-    tree = type(node)(this=args[0].tree.copy(), expression=args[1].tree.copy())
+    tree = type(node)(this=args[0].tree, expression=args[1].tree)
     return Term(tree, BOOL, iv.BOOLEAN, iv.BOOLEAN, strict(args), integral=True, from_unit=tainted(args))
 
 
@@ -135,7 +135,7 @@ def split_part(node: exp.Expression, scope: Scope) -> Term:
     index = _position(node.args.get("part_index"), node)
     if index == 0:
         raise refused(node, "SPLIT_PART counts parts from 1.")
-    return _text(exp.SplitPart(this=a.tree.copy(), delimiter=mark.copy(), part_index=_literal(index)), [a])
+    return _text(exp.SplitPart(this=a.tree, delimiter=mark.copy(), part_index=_literal(index)), [a])
 
 
 RULES: dict[type[exp.Expression], Rule] = {
