@@ -19,3 +19,8 @@ def unload_ipython_extension(ipython: Any) -> None:
     from dpjupyter.magics import unregister  # noqa: PLC0415 - imported only when asked for
 
     unregister(ipython)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:  # pyright: ignore[reportUnusedFunction] - `jupyter-builder develop` asks
+    """Where the built JupyterLab extension is, and its name."""
+    return [{"src": "labextension", "dest": "dpjupyter"}]
