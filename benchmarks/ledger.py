@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dpjupyter.engine import accounting
-from dpjupyter.engine.ledger import Asked, Charge
+from dpjupyter.engine.ledger import Asked, Charge, schema
 from dpjupyter.engine.ledger.names import RowName
 from dpjupyter.engine.ledger.store import LedgerStore, open_ledger
 from dpjupyter.engine.model import Cost, DpCall
@@ -30,7 +30,8 @@ from tests.contracts.ledger.mariadb import MariaDB
 
 PREFIX, DB, SQL = "warehouse.example", "shop", "SELECT COUNT(*) FROM orders"
 EPSILON = 1e-6
-COST = Cost(accounting.pico_up(EPSILON), accounting.pico_up(accounting.pure_rho(EPSILON)), 0, 0, (DpCall("COUNT(*)", EPSILON, 0.0, "laplace"),))
+CALL = DpCall("COUNT(*)", EPSILON, 0.0, "laplace")
+COST = Cost(accounting.pico_up(EPSILON), accounting.pico_up(accounting.pure_rho(EPSILON)), 0, 0, (CALL,))
 NUMBERS = itertools.count()
 HEX = "0" * 64
 
@@ -57,6 +58,9 @@ def bare_step(server: MariaDB) -> Callable[[], Step]:
         connection = server.connect("bare")
         cursor = connection.cursor()
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        request = "INSERT INTO request (request_key, analyst, request_id, body_sha256, prefix, db_name, checksum, fingerprint, state, \
+unmetered, cancelled, max_failures, time, cycles, sql_text) VALUES \
+(%s, 'alice', %s, %s, %s, %s, %s, %s, 'debited', 0, 0, 20, UTC_TIMESTAMP(6), '', %s)"
         ledger = "INSERT INTO ledger (chain, seq, hash, time, kind, analyst, request_id, prefix, db_name, table_name, quota, cycle, \
 mechanism, pico_epsilon, pico_rho, atto_key_delta, atto_gauss_delta, fingerprint, checksum, sql_sha256, detail, signature) VALUES \
 (%s, %s, %s, UTC_TIMESTAMP(6), 'debit', 'alice', %s, %s, %s, %s, %s, 0, 'laplace', %s, %s, 0, 0, %s, %s, %s, '', '')"
@@ -65,23 +69,21 @@ mechanism, pico_epsilon, pico_rho, atto_key_delta, atto_gauss_delta, fingerprint
             request_id = f"b{next(NUMBERS)}"
             key = RowName(PREFIX, DB, table, "alice").key
             where = (PREFIX, DB, table)
-            cursor.execute(
-                "SELECT row_key, head_seq, spent_pico_epsilon FROM budget_info WHERE prefix = %s AND db_name = %s AND table_name = %s FOR UPDATE",
-                where,
-            )
+            gate = "SELECT row_key, head_seq, spent_pico_epsilon, spent_pico_rho, total_budget, delta FROM"
+            cursor.execute(f"{gate} budget_info WHERE prefix = %s AND db_name = %s AND table_name = %s FOR UPDATE", where)
             shared = cursor.fetchone()
-            cursor.execute("SELECT row_key, head_seq, spent_pico_epsilon FROM analyst_budget WHERE row_key = %s FOR UPDATE", (key,))
+            cursor.execute(f"{gate} analyst_budget WHERE row_key = %s FOR UPDATE", (key,))
             quota = cursor.fetchone()
-            assert shared is not None
-            assert quota is not None
-            new = "SET sum_eps = sum_eps + 1e-6, spent_pico_epsilon = spent_pico_epsilon + 1, num_dpcall = num_dpcall + 1, head_seq = head_seq + 1"
-            cursor.execute(f"UPDATE budget_info {new} WHERE prefix = %s AND db_name = %s AND table_name = %s", where)
-            cursor.execute(f"UPDATE analyst_budget {new} WHERE row_key = %s", (key,))
-            cursor.execute(
-                "INSERT INTO request (request_key, analyst, request_id, body_sha256, prefix, db_name, checksum, fingerprint, state, unmetered, \
-cancelled, max_failures, time, cycles, sql_text) VALUES (%s, 'alice', %s, %s, %s, %s, %s, %s, 'debited', 0, 0, 20, UTC_TIMESTAMP(6), '', %s)",
-                (hashlib.sha256(request_id.encode()).hexdigest(), request_id, HEX, PREFIX, DB, HEX, HEX, SQL),
-            )
+            if shared is None or quota is None:
+                raise LookupError(table)
+            new = "SET consumed_budget = %s, last_update_time = UTC_TIMESTAMP(6), num_dpcall = num_dpcall + %s, sum_eps = sum_eps + %s, \
+sum_del = sum_del + %s, sum_sq_eps = sum_sq_eps + %s, sum_exp_eps = sum_exp_eps + %s, prod_del = prod_del * %s, \
+spent_pico_epsilon = spent_pico_epsilon + %s, spent_pico_rho = spent_pico_rho + %s, head_seq = head_seq + 1, head_hash = %s"
+            paid = (0.5, 1, EPSILON, 0.0, EPSILON**2, EPSILON**2 / 2, 1.0, 1, 1, HEX)
+            cursor.execute(f"UPDATE budget_info {new} WHERE prefix = %s AND db_name = %s AND table_name = %s", (*paid, *where))
+            cursor.execute(f"UPDATE analyst_budget {new} WHERE row_key = %s", (*paid, key))
+            key = hashlib.sha256(request_id.encode()).hexdigest()
+            cursor.execute(request, (key, request_id, HEX, PREFIX, DB, HEX, HEX, SQL))
             cursor.executemany(
                 ledger,
                 [
@@ -124,22 +126,22 @@ def rate(make: Callable[[], Step], threads: int, tables: list[str], seconds: flo
 
 def fill(server: MariaDB, rows: int) -> None:
     """Lengthen the store's ledger to ``rows`` rows (and as many requests), server-side."""
+    hashes = {"chain": "SHA2(id + {top}, 256)", "seq": "1"}, {"request_key": "SHA2(CONCAT('x', id + {top}), 256)"}
+    copies = [
+        (table.name, key, [column.name for column in table.columns if column.name not in {"id", *key}])
+        for table, key in zip((schema.ledger, schema.request), hashes, strict=True)
+    ]
     with server.connect("store") as connection, connection.cursor() as cursor:
         cursor.execute("SELECT COUNT(*), MAX(id) FROM ledger")
         count, top = cursor.fetchone() or (0, 0)
         while count < rows:
             more = min(count, rows - count, 100_000)
-            cursor.execute(
-                f"INSERT INTO ledger (chain, seq, hash, time, kind, analyst, request_id, prefix, db_name, table_name, quota, cycle, mechanism, \
-pico_epsilon, pico_rho, atto_key_delta, atto_gauss_delta, fingerprint, checksum, sql_sha256, detail, sql_text, signature) SELECT \
-SHA2(id + {top}, 256), 1, hash, time, kind, analyst, request_id, prefix, db_name, table_name, quota, cycle, mechanism, pico_epsilon, pico_rho, \
-atto_key_delta, atto_gauss_delta, fingerprint, checksum, sql_sha256, detail, sql_text, signature FROM ledger LIMIT {more}"
-            )
-            cursor.execute(
-                f"INSERT INTO request (request_key, analyst, request_id, body_sha256, prefix, db_name, checksum, fingerprint, state, unmetered, \
-cancelled, max_failures, time, cycles, sql_text) SELECT SHA2(CONCAT('x', id + {top}), 256), analyst, request_id, body_sha256, prefix, db_name, \
-checksum, fingerprint, state, unmetered, cancelled, max_failures, time, cycles, sql_text FROM request LIMIT {more}"
-            )
+            for table, key, kept in copies:
+                columns = ", ".join(kept)
+                cursor.execute(
+                    f"INSERT INTO {table} ({', '.join(key)}, {columns}) SELECT {', '.join(key.values()).format(top=top)}, {columns} "
+                    f"FROM {table} LIMIT {more}"
+                )
             connection.commit()
             count += more
             cursor.execute("SELECT MAX(id) FROM ledger")
@@ -153,7 +155,7 @@ def side_by_side(server: MariaDB, store: LedgerStore, seconds: float, rounds: in
     for tables in (["t0"], [f"t{number}" for number in range(64)]):
         for threads in (1, 8, 32):
             pairs = [
-                (rate(store_step(store), threads, tables, seconds), rate(bare_step(server), threads, tables, seconds)) for _ in range(rounds)
+                tuple(rate(make, threads, tables, seconds) for make in (store_step(store), bare_step(server))) for _ in range(rounds)
             ]
             ours, bare = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
             ratio = statistics.median(pair[0] / pair[1] for pair in pairs)

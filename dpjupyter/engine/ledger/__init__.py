@@ -1,4 +1,14 @@
-"""What the road needs from a ledger. Implemented once, in ``store``, for SQLite and MySQL."""
+"""What the road needs from a ledger. Implemented once, in ``store``, for SQLite and MySQL.
+
+    store        LedgerStore and open_ledger: every method is one transaction of the modules below
+    debit        the debit; ``statements`` is its SQL
+    requests     filed answers, retries, releases, failures
+    budgets      rows of the owner: make, set, list, recover
+    access       tokens, suspensions
+    audit        reading, verifying, retention; ``chain`` makes the links, ``export`` writes files
+    shelf        saved tables, twin cards, counts of quotes
+    database     connections, transactions, what is retried; ``migrate`` and ``migrations`` the schema, ``schema`` its tables
+"""
 
 from __future__ import annotations
 
@@ -46,11 +56,15 @@ class Ledger(Protocol):
         Raises:
             RequestReused: the id was used with another body.
             QueryFailed: the id was charged and no answer is filed; it is never run again.
+            Suspended: the analyst, or the whole database.
         """
         ...
 
     def release(self, fingerprint: str) -> str | None:
-        """A filed answer (JSON) to the same question in this cycle of every row it was debited to, or None."""
+        """A filed answer (JSON) to the same question in this cycle of every row it was debited to, or None.
+
+        Raises: Suspended: one of its tables is.
+        """
         ...
 
     def debit(self, charge: Charge) -> Receipt:
@@ -58,11 +72,15 @@ class Ledger(Protocol):
 
         Raises:
             BudgetExhausted, BudgetMissing, Suspended, RequestReused.
+            QueryFailed: this request id was charged already.
         """
         ...
 
     def file(self, charge: Charge, answer_json: str) -> None:
-        """Keep the answer of a debited request; it is filed before it is sent."""
+        """Keep the answer of a debited request; it is filed before it is sent.
+
+        Raises: QueryFailed: the request was given up meanwhile: the answer must not be sent.
+        """
         ...
 
     def failed(self, asked: Asked) -> None:

@@ -21,7 +21,7 @@ from dpjupyter.errors import LedgerUnavailable, PolicyError
 Result = TypeVar("Result")
 
 _ATTEMPTS = 12
-_PATIENCE_S = 30  # after this long a transaction is not tried again
+_PATIENCE_S = 60  # after this long a transaction is not tried again
 _RECONNECTS = 2  # connections of the pool may all be dead after a restart: the first failure empties it
 # Deadlock, lock wait timeout, record changed since last read: the transaction is rolled back and may run again.
 _MYSQL_AGAIN = (1213, 1205, 1020)
@@ -161,14 +161,14 @@ def _sqlite(path: str | None, connect_args: dict[str, Any]) -> Engine:
 
 
 _SESSION = "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO', \
-innodb_lock_wait_timeout = 20"
+innodb_lock_wait_timeout = 50"
 
 
 def _mysql(url: URL, pool_size: int, connect_args: dict[str, Any]) -> Engine:
     # READ COMMITTED: under REPEATABLE READ a plain read would show a snapshot older than the rows just locked.
     engine = create_engine(
         url,
-        connect_args={"charset": "utf8mb4", "connect_timeout": 5, "read_timeout": 60, "write_timeout": 60, **connect_args},
+        connect_args={"charset": "utf8mb4", "connect_timeout": 5, "read_timeout": 90, "write_timeout": 90, **connect_args},
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
         max_overflow=3 * pool_size,

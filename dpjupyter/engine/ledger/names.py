@@ -6,6 +6,7 @@ import hashlib
 import json
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dpjupyter.errors import BadRequest
 
@@ -64,7 +65,8 @@ def check_name(text: str, what: str, longest: int = MAX_NAME) -> str:
     return text
 
 
-def digest(*parts: object) -> str:
+@lru_cache(maxsize=4096)
+def digest(*parts: str | None) -> str:
     """Hex sha256 of the parts, unambiguous whatever characters they hold."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
 
 from dpjupyter.engine import accounting
 from dpjupyter.engine.ledger.names import RowName
@@ -63,7 +64,7 @@ def lock_shared(
     Returns: the rows; the database's clock (ISO text, six digits); whether one of ``subjects`` is suspended.
     """
     statement = _lock_shared(connection.dialect.name, len(tables), len(subjects))
-    found = connection.exec_driver_sql(statement, (*subjects, prefix, db_name, *tables)).all()
+    found = _run(connection, statement, (*subjects, prefix, db_name, *tables))
     if not found:
         return [], "", False
     return [_locked(*row[:5]) for row in found], _text(found[0][5]), bool(found[0][6])
@@ -71,7 +72,7 @@ def lock_shared(
 
 def lock_quotas(connection: Connection, quotas: Mapping[str, RowName]) -> list[Locked]:
     """Lock analyst rows, given by their keys, in key order."""
-    found = connection.exec_driver_sql(_lock_quotas(connection.dialect.name, len(quotas)), tuple(sorted(quotas))).all()
+    found = _run(connection, _lock_quotas(connection.dialect.name, len(quotas)), tuple(sorted(quotas)))
     locked = [_locked("", *row) for row in found]
     return [row._replace(table_name=quotas[row.row_key].table_name) for row in locked]
 
@@ -87,8 +88,8 @@ def insert(connection: Connection, table: Table, values: Sequence[dict[str, Any]
 
     Raises: IntegrityError.
     """
-    statement = _insert(connection.dialect.name, table.name, tuple(values[0]))
-    connection.exec_driver_sql(statement, [tuple(row.values()) for row in values])
+    statement = _insert(connection.dialect.name, table.name, tuple(values[0]), len(values))
+    _run(connection, statement, tuple(value for row in values for value in row.values()))
 
 
 def write(connection: Connection, names: Sequence[RowName], paid: Sequence[Paid]) -> None:
@@ -96,7 +97,7 @@ def write(connection: Connection, names: Sequence[RowName], paid: Sequence[Paid]
     quota = names[0].analyst is not None
     keys = [(name.key,) if quota else (name.prefix, name.db_name, name.table_name, name.key) for name in names]
     values = [value for key, row in zip(keys, paid, strict=True) for value in (*key, *row)]
-    connection.exec_driver_sql(_write(connection.dialect.name, len(names), quota=quota), tuple(values))
+    _run(connection, _write(connection.dialect.name, len(names), quota=quota), tuple(values))
 
 
 def write_unmetered(connection: Connection, name: RowName, head: tuple[int, str]) -> None:
@@ -104,7 +105,26 @@ def write_unmetered(connection: Connection, name: RowName, head: tuple[int, str]
     mark = _mark(connection.dialect.name)
     table = budget_info.name if name.analyst is None else analyst_budget.name
     change = f"unmetered_answers = unmetered_answers + 1, head_seq = {mark}, head_hash = {mark}"
-    connection.exec_driver_sql(f"UPDATE {table} SET {change} WHERE row_key = {mark}", (*head, name.key))  # noqa: S608 - constants
+    _run(connection, f"UPDATE {table} SET {change} WHERE row_key = {mark}", (*head, name.key))  # noqa: S608 - constants
+
+
+def _run(connection: Connection, statement: str, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
+    # SQLAlchemy's own execution would add a quarter to the time the rows stay locked; its errors are kept.
+    dialect, driver = connection.dialect, connection.connection
+    if not connection.in_transaction():
+        connection.begin()
+    cursor = driver.cursor()
+    try:
+        cursor.execute(statement, values)
+        return cursor.fetchall()
+    except dialect.loaded_dbapi.Error as error:
+        lost = dialect.is_disconnect(error, driver.dbapi_connection, cursor)  # pyright: ignore[reportArgumentType]
+        if lost:
+            connection.invalidate(error)
+        kind = dialect.loaded_dbapi.Error
+        raise DBAPIError.instance(statement, None, error, kind, connection_invalidated=lost, dialect=dialect) from None
+    finally:
+        cursor.close()
 
 
 # ---------------------------------------------------------------- texts
@@ -142,8 +162,9 @@ def _lock_quotas(dialect: str, rows: int) -> str:
 
 
 @lru_cache
-def _insert(dialect: str, table: str, columns: tuple[str, ...]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({_marks(dialect, len(columns))})"  # noqa: S608 - names of columns
+def _insert(dialect: str, table: str, columns: tuple[str, ...], rows: int) -> str:
+    one = f"({_marks(dialect, len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608 - names of columns
 
 
 @lru_cache

@@ -7,9 +7,11 @@ import signal
 import sys
 import threading
 from collections import Counter
+from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
+from dpjupyter.engine.ledger import statements
 from dpjupyter.engine.ledger.store import LedgerStore, open_ledger
 from dpjupyter.errors import DpError
 from tests.contracts.ledger.asks import charge, cost
@@ -50,15 +52,15 @@ def die() -> None:
 def killed(store: LedgerStore, step: str) -> None:
     """Debit and file one request, and die at ``step``."""
     paid = charge("r")
+    wanted = {"before insert": "INSERT INTO request", "before write": "INSERT INTO analyst_budget"}.get(step)
+    run = statements._run
 
-    wanted = {"before insert": "INSERT INTO request", "before write": "INSERT INTO analyst_budget"}.get(step, "-")
-
-    def on_statement(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith(wanted):
+    def dying(connection: Connection, statement: str, values: tuple[Any, ...]) -> Any:
+        if wanted and statement.startswith(wanted):
             die()
+        return run(connection, statement, values)
 
-    if step in ("before insert", "before write"):
-        event.listen(store._db.engine, "before_cursor_execute", on_statement)
+    statements._run = dying
     if step == "before commit":
         event.listen(store._db.engine, "commit", lambda _c: die())
     store.debit(paid)

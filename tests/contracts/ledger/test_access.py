@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
+from dpjupyter.engine.ledger import Ledger
 from dpjupyter.engine.ledger.store import LedgerStore
 from dpjupyter.errors import BadRequest, BudgetMissing, NotFound
 from tests.contracts.ledger.asks import DB, PREFIX
@@ -107,3 +108,8 @@ def test_health_tells_database_and_schema(store: LedgerStore, open_store: Callab
     assert health.dialect in ("sqlite", "mysql")
     assert health.schema_version == "0001"
     assert health.server_version
+
+
+def test_the_store_keeps_the_roads_contract(store: LedgerStore) -> None:
+    ledger: Ledger = store  # read by pyright
+    assert all(callable(getattr(ledger, name)) for name in ("replay", "release", "debit", "file", "failed", "record"))

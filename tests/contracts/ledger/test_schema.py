@@ -10,10 +10,12 @@ from pathlib import Path
 import pymysql
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from dpjupyter.engine.ledger.migrate import VERSION_TABLE
+from dpjupyter.engine.ledger.migrate import HEAD, VERSION_TABLE
 from dpjupyter.engine.ledger.schema import metadata
 from dpjupyter.engine.ledger.store import LedgerStore, open_ledger
 from dpjupyter.errors import LedgerUnavailable, PolicyError
@@ -36,6 +38,12 @@ def test_the_migrations_make_exactly_the_schema(new_url: str, open_store: Callab
         assert set(columns) >= REQUIRED
         assert not any(column["nullable"] for column in columns.values())
         assert inspect(connection).get_pk_constraint("budget_info")["constrained_columns"] == ["prefix", "db_name", "table_name"]
+
+
+def test_the_newest_version_is_the_one_looked_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", "dpjupyter.engine.ledger:migrations")
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
 def test_servers_that_start_together_make_one_schema(new_url: str) -> None:
