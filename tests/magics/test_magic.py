@@ -79,17 +79,18 @@ column  made by           expected at 95%
 n       discrete Laplace             ±6.0
 
 COUNT(*): ε 0.5, discrete Laplace
-whole database: ε 0.5, {0} → {1}
-people: ε 0.5, {0} → {1}
+whole database: ε 0.5, {0:.6g} → {1:.6g}
+people: ε 0.5, {2:.6g} → {3:.6g}
 whole database (quota of carol): ε 0.5, 500 → 499.5
-people (quota of carol): ε 0.5, 500 → 499.5""".format(*(f"{left:.6g}" for left in balances(shell)))
+people (quota of carol): ε 0.5, 500 → 499.5""".format(*left(shell, "*"), *left(shell, "people"))
     )
 
 
-def balances(shell: Shell) -> tuple[float, float]:
+def left(shell: Shell, table: str) -> tuple[float, float]:
+    """What a shared row has left, and would have after half an epsilon."""
     client = shell.ip.magics_manager.registry["DpsqlMagics"].session.client
-    left = client.budget("test", "clinic", "people").residual_budget
-    return left, left - 0.5
+    now = client.budget("test", "clinic", table).residual_budget
+    return now, now - 0.5
 
 
 def test_within_solves_for_epsilon(shell: Shell) -> None:
