@@ -134,7 +134,7 @@ class BudgetSetRequest(_Record):
     analyst: Name | None = None
 
 
-# ---------------------------------------------------------------- replies (status.data)
+# ---------------------------------------------------------------- replies
 class ErrorInfo(_Record):
     """status.error."""
 

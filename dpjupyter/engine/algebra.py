@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from sqlglot import exp
 
@@ -79,6 +80,20 @@ def columns_of(rel: Rel) -> tuple[str, ...]:
             if rel.kind in ("semi", "anti"):
                 return columns_of(rel.left)
             return (*columns_of(rel.left), *columns_of(rel.right))
+
+
+def conjuncts(node: exp.Expression) -> list[exp.Expression]:
+    """The AND-ed parts of a condition."""
+    if isinstance(node, exp.Paren):
+        return conjuncts(node.this)
+    if isinstance(node, exp.And):
+        return conjuncts(node.this) + conjuncts(node.expression)
+    return [node]
+
+
+def conjunction(*parts: exp.Expression) -> exp.Expression:
+    """The parts AND-ed."""
+    return cast("exp.Expression", exp.and_(*parts, copy=False))
 
 
 def names_in(expr: exp.Expression) -> set[str]:

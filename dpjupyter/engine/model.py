@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sqlglot import exp
 
@@ -37,8 +37,22 @@ class Kind(enum.Enum):
     OTHER = "other"  # arrays, structs, blobs: may be counted and carried, not computed with
 
 
-_INT_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "INTEGER": 32, "MEDIUMINT": 32, "BIGINT": 64, "HUGEINT": 128,
-             "INT128": 128, "UTINYINT": 16, "USMALLINT": 32, "UINT": 64, "UINTEGER": 64, "UBIGINT": 128, "BYTEINT": 8}
+_INT_BITS = {
+    "TINYINT": 8,
+    "SMALLINT": 16,
+    "INT": 32,
+    "INTEGER": 32,
+    "MEDIUMINT": 32,
+    "BIGINT": 64,
+    "HUGEINT": 128,
+    "INT128": 128,
+    "UTINYINT": 16,
+    "USMALLINT": 32,
+    "UINT": 64,
+    "UINTEGER": 64,
+    "UBIGINT": 128,
+    "BYTEINT": 8,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +97,24 @@ class SqlType:
             Kind.DATE: ("DATE",),
             Kind.TIMESTAMP: ("TIMESTAMP", "DATETIME", "TIMESTAMP_NTZ", "TIMESTAMPNTZ", "TIMESTAMP_S", "TIMESTAMP_MS"),
             Kind.TIME: ("TIME",),
-            Kind.OTHER: ("BLOB", "BINARY", "VARBINARY", "BYTEA", "JSON", "VARIANT", "ARRAY", "OBJECT", "INTERVAL", "BIT", "GEOGRAPHY",
-                         "TIMESTAMPTZ", "TIMESTAMP_TZ", "TIMESTAMP_LTZ", "TIMESTAMP WITH TIME ZONE", "TIMETZ"),
+            Kind.OTHER: (
+                "BLOB",
+                "BINARY",
+                "VARBINARY",
+                "BYTEA",
+                "JSON",
+                "VARIANT",
+                "ARRAY",
+                "OBJECT",
+                "INTERVAL",
+                "BIT",
+                "GEOGRAPHY",
+                "TIMESTAMPTZ",
+                "TIMESTAMP_TZ",
+                "TIMESTAMP_LTZ",
+                "TIMESTAMP WITH TIME ZONE",
+                "TIMETZ",
+            ),
         }
         for kind, names in families.items():
             if name in names:
@@ -161,7 +191,7 @@ class Query:
 
 # ---------------------------------------------------------------- relational algebra (bind's result)
 @dataclass(frozen=True, slots=True)
-class Field_:
+class Field_:  # noqa: N801 - dataclasses.field and Field are taken
     """A column of a relation: its number in this query, and the name it is shown under."""
 
     id: str  # "c12"
@@ -280,7 +310,7 @@ Rel = Scan | Constants | Filter | Project | Join | Aggregate | Window | SetOpera
 class BoundSubquery(exp.Expression):
     """Subquery inside an expression. args: ``rel`` (Rel), ``kind`` (scalar|exists|in), ``field`` id, ``this`` for IN."""
 
-    arg_types = {"this": False, "rel": True, "kind": True, "field": False}
+    arg_types: ClassVar = {"this": False, "rel": True, "kind": True, "field": False}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import columns_of, rebuilt
+from dpjupyter.engine.algebra import columns_of, conjunction, rebuilt
 from dpjupyter.engine.model import (
     Aggregate,
     BoundSubquery,
@@ -91,7 +91,7 @@ class _Block:
         if self.joins:
             query.set("joins", self.joins)
         if self.where:
-            query.set("where", exp.Where(this=exp.and_(*self.where, copy=False)))
+            query.set("where", exp.Where(this=conjunction(*self.where)))
         if self.sets is not None:
             sets = [exp.Tuple(expressions=[e.copy() for e in keys]) for keys in self.sets]
             query.set("group", exp.Group(grouping_sets=[exp.GroupingSets(expressions=sets)]))
@@ -130,7 +130,10 @@ class _Renderer:
         if self._shared:
             # Snowflake decides by itself what to keep; DuckDB is told.
             told = True if self._dialect == "duckdb" else None
-            ctes = [exp.CTE(this=inner, alias=exp.TableAlias(this=exp.to_identifier(name)), materialized=told) for name, inner in self._shared.values()]
+            ctes = [
+                exp.CTE(this=inner, alias=exp.TableAlias(this=exp.to_identifier(name)), materialized=told)
+                for name, inner in self._shared.values()
+            ]
             query.set("with_", exp.With(expressions=ctes))
         return query
 
@@ -144,7 +147,9 @@ class _Renderer:
 
     def _wrap(self, query: exp.Query, ids: tuple[str, ...]) -> _Block:
         alias = self._alias()
-        return _Block(exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(alias))), {id_: self._of(alias, id_) for id_ in ids})
+        return _Block(
+            exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(alias))), {id_: self._of(alias, id_) for id_ in ids}
+        )
 
     @staticmethod
     def _of(alias: str, name: str) -> exp.Column:
@@ -180,9 +185,12 @@ class _Renderer:
             case Scan():
                 alias = self._alias()
                 parts = [identifier(part, self._dialect) for part in (rel.source or rel.table).split(".")]
-                table = exp.Table(this=parts[-1], db=parts[-2] if len(parts) > 1 else None, catalog=parts[-3] if len(parts) > 2 else None)  # noqa: PLR2004
+                table = exp.Table(this=parts[-1], db=parts[-2] if len(parts) > 1 else None, catalog=parts[-3] if len(parts) > 2 else None)
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(alias)))
-                return _Block(table, {id_: exp.column(identifier(name, self._dialect), table=exp.to_identifier(alias)) for id_, name in rel.columns.items()})
+                return _Block(
+                    table,
+                    {id_: exp.column(identifier(name, self._dialect), table=exp.to_identifier(alias)) for id_, name in rel.columns.items()},
+                )
             case Constants():
                 return self._constants(rel)
             case Filter():
@@ -273,7 +281,9 @@ class _Renderer:
         right = self._side(rel.right)
         left.columns |= right.columns
         kind = "CROSS" if rel.condition is None and rel.kind in ("inner", "cross") else _JOINS[rel.kind]
-        join = exp.Join(this=right.source, side=kind if kind in ("LEFT", "RIGHT", "FULL") else None, kind="CROSS" if kind == "CROSS" else None)
+        join = exp.Join(
+            this=right.source, side=kind if kind in ("LEFT", "RIGHT", "FULL") else None, kind="CROSS" if kind == "CROSS" else None
+        )
         if rel.condition is not None:
             join.set("on", self._expr(rel.condition, left))
         elif kind in ("LEFT", "RIGHT", "FULL"):
@@ -293,7 +303,9 @@ class _Renderer:
             block = self._closed(block)
             keys = {id_: block.columns[id_] for id_ in rel.keys}
         calls = {id_: self._call(call, block) for id_, call in rel.calls.items()}
-        grouping: dict[str, exp.Expression] = {id_: exp.Anonymous(this="GROUPING", expressions=[keys[key].copy()]) for id_, key in rel.grouping.items()}
+        grouping: dict[str, exp.Expression] = {
+            id_: exp.Anonymous(this="GROUPING", expressions=[keys[key].copy()]) for id_, key in rel.grouping.items()
+        }
         block.columns = {**keys, **calls, **grouping}
         block.group = list(keys.values())
         if rel.sets is not None:

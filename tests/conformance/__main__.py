@@ -13,7 +13,9 @@ from tests.conformance.report import Corpus, as_json, by_tag, summary
 def main(argv: list[str]) -> int:
     """Print the report; exit 1 if something that must be refused was answered, or an answer is wrong or not private."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, help="folder with accept.jsonl and reject.jsonl (default: the corpus beside the checkout)")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, help="folder with accept.jsonl and reject.jsonl (default: the corpus beside the checkout)"
+    )
     parser.add_argument("--schemas", type=Path, help="folder of the schemas, with gen_data.py beside it (default: DIR/schemas)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--sql", type=Path, help="write the statements of every answered query into this folder")
@@ -27,7 +29,9 @@ def main(argv: list[str]) -> int:
         options.sql.mkdir(parents=True, exist_ok=True)
         for v in verdicts:
             if v.statements:
-                (options.sql / f"{v.case.id}.sql").write_text(";\n\n".join([f"-- {v.case.sql.strip()}".replace("\n", "\n-- "), *v.statements]) + ";\n", encoding="utf-8")
+                (options.sql / f"{v.case.id}.sql").write_text(
+                    ";\n\n".join([f"-- {v.case.sql.strip()}".replace("\n", "\n-- "), *v.statements]) + ";\n", encoding="utf-8"
+                )
     counted = summary(verdicts)
     if options.json:
         print(as_json(verdicts))

@@ -47,7 +47,16 @@ def cases(folder: Path, name: str) -> list[Case]:
         if line.strip():
             row = json.loads(line)
             expected = row.get("expected") or {}
-            found.append(Case(row["id"], row["schema"], row["sql"], row.get("level") or row["oracle"], tuple(row.get("tags", ())), tuple(expected.get("columns", ()))))
+            found.append(
+                Case(
+                    row["id"],
+                    row["schema"],
+                    row["sql"],
+                    row.get("level") or row["oracle"],
+                    tuple(row.get("tags", ())),
+                    tuple(expected.get("columns", ())),
+                )
+            )
     return found
 
 

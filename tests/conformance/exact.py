@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ from dpjupyter.engine.road import quote
 class ZeroNoise:
     """A noise source that adds nothing and selects the best score: for tests of exactness only."""
 
-    def laplace(self, scale: float, n: int) -> list[int]:  # noqa: ARG002
+    def laplace(self, scale: float, n: int) -> list[int]:
         return [0] * n
 
-    def gaussian(self, scale: float, n: int) -> list[int]:  # noqa: ARG002
+    def gaussian(self, scale: float, n: int) -> list[int]:
         return [0] * n
 
-    def select(self, scores: list[int], scale: float) -> int:  # noqa: ARG002
+    def select(self, scores: list[int], scale: float) -> int:
         return max(range(len(scores)), key=scores.__getitem__)
 
 
@@ -41,7 +41,11 @@ class Ran:
 
 def exact_rows(priced: Quote, connection: duckdb.DuckDBPyConnection) -> ExactRows:
     """What the warehouse returns for a plan."""
-    parts = {(m.name, n): connection.execute(p.statement.sql("duckdb")).fetchall() for m in priced.plan.measurements for n, p in enumerate(m.parts)}
+    parts = {
+        (m.name, n): connection.execute(p.statement.sql("duckdb")).fetchall()
+        for m in priced.plan.measurements
+        for n, p in enumerate(m.parts)
+    }
     publics = {p.name: connection.execute(p.statement.sql("duckdb")).fetchall() for p in priced.plan.publics}
     return ExactRows(parts, publics)
 
@@ -61,9 +65,9 @@ def plain(value: object) -> object:
             return int(value)
         case Decimal():
             return float(value)
-        case datetime.datetime():
+        case dt.datetime():
             return value.isoformat(sep=" ")
-        case datetime.date() | datetime.time():
+        case dt.date() | dt.time():
             return value.isoformat()
         case float() if math.isnan(value):
             return None
@@ -86,7 +90,9 @@ def differences(ran: Ran, rows: Sequence[tuple[object, ...]], tolerance: float =
     found: list[str] = []
     keys = [i for i, o in enumerate(ran.quote.plan.outputs) if o.is_key]
     if not keys:
-        if len(rows) == len(ran.answer.rows) == 1 and not all(close(a, b, tolerance) or b is None for a, b in zip(ran.answer.rows[0], rows[0], strict=True)):
+        if len(rows) == len(ran.answer.rows) == 1 and not all(
+            close(a, b, tolerance) or b is None for a, b in zip(ran.answer.rows[0], rows[0], strict=True)
+        ):
             found.append(f"{ran.answer.rows[0]} instead of {rows[0]}")
         return found
     by_key: dict[tuple[object, ...], list[tuple[object, ...]]] = {}

@@ -141,7 +141,7 @@ def by_tag(verdicts: Iterable[Verdict]) -> dict[str, tuple[int, int]]:
 @cache
 def visible() -> Corpus:
     """The corpus beside the checkout."""
-    from tests.conformance.corpus import home  # noqa: PLC0415
+    from tests.conformance.corpus import home
 
     return Corpus(home())
 

@@ -47,7 +47,9 @@ def units(connection: duckdb.DuckDBPyConnection, policy: Policy, tables: list[st
             rows = connection.execute(f"SELECT rowid FROM {name} ORDER BY hash(rowid, {seed}) LIMIT {count}").fetchall()
         else:
             ranked = f"SELECT u FROM (SELECT {unit} AS u FROM {name} t0) WHERE u IS NOT NULL GROUP BY u"
-            rows = connection.execute(f"({ranked} ORDER BY COUNT(*) DESC, u LIMIT 1) UNION ALL ({ranked} ORDER BY hash(u, {seed}) LIMIT {count})").fetchall()
+            rows = connection.execute(
+                f"({ranked} ORDER BY COUNT(*) DESC, u LIMIT 1) UNION ALL ({ranked} ORDER BY hash(u, {seed}) LIMIT {count})"
+            ).fetchall()
         found += [(table if unit is None else None, r[0]) for r in rows]
     return list(dict.fromkeys(found))[: count + 1]
 
@@ -86,7 +88,11 @@ def results(plan: Plan, connection: duckdb.DuckDBPyConnection) -> dict[tuple[str
     return found
 
 
-def violations(plan: Plan, before: dict[tuple[str, int], dict[tuple[object, ...], tuple[int, ...]]], after: dict[tuple[str, int], dict[tuple[object, ...], tuple[int, ...]]]) -> list[str]:
+def violations(
+    plan: Plan,
+    before: dict[tuple[str, int], dict[tuple[object, ...], tuple[int, ...]]],
+    after: dict[tuple[str, int], dict[tuple[object, ...], tuple[int, ...]]],
+) -> list[str]:
     """Where removing the unit changed more than the plan declares: Linf, number of groups (so L1 and L2 too)."""
     found: list[str] = []
     for m in plan.measurements:

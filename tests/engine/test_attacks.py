@@ -255,13 +255,17 @@ def database() -> duckdb.DuckDBPyConnection:
     con.execute("CREATE TABLE survey (v DOUBLE, k INTEGER)")
     con.execute("CREATE TABLE places (place VARCHAR, region VARCHAR, uid INTEGER)")
     con.execute("CREATE TABLE big (uid INTEGER, place VARCHAR)")
-    con.execute("INSERT INTO people SELECT i % 40, ['A','B','C',NULL,'Z'][1 + i % 5], 'n' || i, CASE i % 9 WHEN 0 THEN 'nan'::DOUBLE WHEN 1 THEN 'inf'::DOUBLE WHEN 2 THEN NULL ELSE i * 7 - 30 END, [i] FROM range(60) t(i)")
+    con.execute(
+        "INSERT INTO people SELECT i % 40, ['A','B','C',NULL,'Z'][1 + i % 5], 'n' || i, CASE i % 9 WHEN 0 THEN 'nan'::DOUBLE WHEN 1 THEN 'inf'::DOUBLE WHEN 2 THEN NULL ELSE i * 7 - 30 END, [i] FROM range(60) t(i)"
+    )
     con.execute(
         """INSERT INTO visits SELECT CASE WHEN i % 11 = 0 THEN NULL WHEN i % 3 = 0 THEN 7 ELSE i % 35 END, i % 17,
         DATE '2024-01-01' + (i * 7 % 40)::INTEGER, CASE i % 13 WHEN 0 THEN 'nan'::DOUBLE WHEN 1 THEN '-inf'::DOUBLE WHEN 2 THEN NULL WHEN 3 THEN 1e300 ELSE i % 21 - 10 END,
         CASE WHEN i % 19 = 0 THEN 9223372036854775807 ELSE i % 12 END, 'p' || (i % 6) FROM range(400) t(i)"""
     )
-    con.execute("INSERT INTO survey SELECT CASE i % 7 WHEN 0 THEN 'nan'::DOUBLE WHEN 1 THEN -1e308 WHEN 2 THEN NULL ELSE i % 15 END, i % 5 FROM range(50) t(i)")
+    con.execute(
+        "INSERT INTO survey SELECT CASE i % 7 WHEN 0 THEN 'nan'::DOUBLE WHEN 1 THEN -1e308 WHEN 2 THEN NULL ELSE i % 15 END, i % 5 FROM range(50) t(i)"
+    )
     con.execute("INSERT INTO places VALUES ('p0','x',1), ('p1','y',2), ('p2','x',3), ('p2','y',4)")
     return con
 
@@ -275,13 +279,20 @@ def test_attack_is_refused(attack: str, sql: str, policy: Policy) -> None:
 
 
 @pytest.mark.parametrize("sql", PRIVATE)
-@pytest.mark.parametrize("ask", [Ask(), Ask(max_rows=1, max_groups=1), Ask(max_rows=4, max_groups=6, mechanism="gauss")], ids=["policy", "tight", "gauss"])
-def test_one_unit_changes_no_statistic_by_more_than_declared(sql: str, ask: Ask, policy: Policy, database: duckdb.DuckDBPyConnection) -> None:
+@pytest.mark.parametrize(
+    "ask", [Ask(), Ask(max_rows=1, max_groups=1), Ask(max_rows=4, max_groups=6, mechanism="gauss")], ids=["policy", "tight", "gauss"]
+)
+def test_one_unit_changes_no_statistic_by_more_than_declared(
+    sql: str, ask: Ask, policy: Policy, database: duckdb.DuckDBPyConnection
+) -> None:
     """On hostile data, for every kind of statement: and no statement fails, whatever the values."""
     plan = quote(sql, ask, policy).plan
     before = sensitivity.results(plan, database)
     private = [name for name, table in policy.tables.items() if table.private]
-    for victim in [*sensitivity.units(database, policy, list(plan.tables), 3, seed=1), *([(None, 7)] if "survey" not in plan.tables else [])]:
+    for victim in [
+        *sensitivity.units(database, policy, list(plan.tables), 3, seed=1),
+        *([(None, 7)] if "survey" not in plan.tables else []),
+    ]:
         with sensitivity.without(database, policy, private, victim):
             after = sensitivity.results(plan, database)
         assert sensitivity.violations(plan, before, after) == []

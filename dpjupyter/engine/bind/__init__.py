@@ -1,12 +1,16 @@
 """bind: Query, Policy -> BoundQuery. Every name is resolved to a column number; nothing is looked up by name afterwards.
 
-    scope.py        which names are visible where
-    relations.py    FROM, joins, CTEs, SELECT, set operations
-    expressions.py  scalar expressions, subqueries, windows
-    calls.py        aggregate functions
+scope.py        which names are visible where
+relations.py    FROM, joins, CTEs, SELECT, set operations
+expressions.py  scalar expressions, subqueries, windows
+calls.py        aggregate functions
 """
 
 from __future__ import annotations
+
+from typing import cast
+
+from sqlglot import exp
 
 from dpjupyter.engine.bind.relations import Binder
 from dpjupyter.engine.model import BoundQuery, Query
@@ -20,7 +24,7 @@ def bind(query: Query, policy: Policy) -> BoundQuery:
     Raises: UnknownName, FunctionRefused, UnsupportedSQL: with the place in the text.
     """
     try:
-        root, outputs = Binder(policy, query.dialect).query(query.tree.copy())
+        root, outputs = Binder(policy, query.dialect).query(cast("exp.Expression", query.tree.copy()))
     except RecursionError:
         raise SyntaxRefused("The query is nested too deeply.", hint="Split it into parts.") from None
     return BoundQuery(query, root, outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import cast
 
 from sqlglot import exp
 
@@ -45,11 +46,24 @@ def is_aggregate(node: exp.Expression) -> bool:
     if isinstance(node, (exp.IgnoreNulls, exp.RespectNulls)):
         return isinstance(node.this, exp.AggFunc)
     return isinstance(node, exp.AggFunc) and not isinstance(
-        node, (exp.RowNumber, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.NthValue, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, exp.Ntile)
+        node,
+        (
+            exp.RowNumber,
+            exp.Lag,
+            exp.Lead,
+            exp.FirstValue,
+            exp.LastValue,
+            exp.NthValue,
+            exp.Rank,
+            exp.DenseRank,
+            exp.PercentRank,
+            exp.CumeDist,
+            exp.Ntile,
+        ),
     )
 
 
-def call_of(node: exp.Expression, text: str) -> Call:  # noqa: PLR0911 - one return per form
+def call_of(node: exp.Expression, text: str) -> Call:
     """Read one aggregate whose arguments are already bound.
 
     Raises: FunctionRefused, UnsupportedSQL.
@@ -77,7 +91,12 @@ def call_of(node: exp.Expression, text: str) -> Call:  # noqa: PLR0911 - one ret
         if node.args.get("expression") is not None or node.args.get("expressions"):
             raise UnsupportedSQL(f"{text} has an argument this version does not know.", place=place_of(node))
         this, distinct = _plain(node)
-        return Call(ONE_ARGUMENT[type(node)], (this,), distinct and not isinstance(node, (exp.Min, exp.Max, exp.AnyValue, exp.LogicalAnd, exp.LogicalOr)), text=text)
+        return Call(
+            ONE_ARGUMENT[type(node)],
+            (this,),
+            distinct and not isinstance(node, (exp.Min, exp.Max, exp.AnyValue, exp.LogicalAnd, exp.LogicalOr)),
+            text=text,
+        )
     if type(node) in TWO_ARGUMENTS:
         return Call(TWO_ARGUMENTS[type(node)], (node.this, node.expression), text=text)
     name = node.sql_name() if isinstance(node, exp.Func) else node.key.upper()
@@ -122,11 +141,11 @@ def _within_group(node: exp.WithinGroup, text: str) -> Call:
 
 
 def _level(node: exp.Expression, text: str) -> Fraction:
-    node = node.unnest()
+    node = cast("exp.Expression", node.unnest())
     if not isinstance(node, exp.Literal) or node.is_string:
         raise UnsupportedSQL(f"{text}: the quantile must be a number between 0 and 1.", place=place_of(node))
     level = Fraction(node.name)
-    if not 0 <= level <= 1 or level.denominator > 10_000:  # noqa: PLR2004 - the score's sensitivity grows with the denominator
+    if not 0 <= level <= 1 or level.denominator > 10_000:
         raise UnsupportedSQL(f"{text}: the quantile must lie between 0 and 1, with at most four decimals.", place=place_of(node))
     return level
 

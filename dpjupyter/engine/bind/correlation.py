@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import expressions, inputs
+from dpjupyter.engine.algebra import conjunction, conjuncts, expressions, inputs
 from dpjupyter.engine.bind.expressions import bind_expression, find_aggregates
 from dpjupyter.engine.bind.scope import Scope
 from dpjupyter.engine.model import Filter, Join, Project, Rel, Sort
@@ -16,15 +16,6 @@ from dpjupyter.errors import UnsupportedSQL
 
 if TYPE_CHECKING:
     from dpjupyter.engine.bind.relations import Binder
-
-
-def conjuncts(node: exp.Expression) -> list[exp.Expression]:
-    """The AND-ed parts of a condition."""
-    if isinstance(node, exp.Paren):
-        return conjuncts(node.this)
-    if isinstance(node, exp.And):
-        return conjuncts(node.left) + conjuncts(node.right)
-    return [node]
 
 
 def bind_where(binder: Binder, rel: Rel, node: exp.Expression, scope: Scope) -> Rel:
@@ -44,17 +35,19 @@ def bind_where(binder: Binder, rel: Rel, node: exp.Expression, scope: Scope) -> 
             continue
         bound = bind_expression(part, scope, binder)
         if find_aggregates(bound) or bound.find(exp.Window) is not None:
-            raise UnsupportedSQL("WHERE cannot contain an aggregate or a window function.", hint="Use HAVING or QUALIFY.", place=place_of(part))
+            raise UnsupportedSQL(
+                "WHERE cannot contain an aggregate or a window function.", hint="Use HAVING or QUALIFY.", place=place_of(part)
+            )
         binder.check(bound)
         plain.append(bound)
     if plain:
-        rel = Filter(rel, exp.and_(*plain, copy=False))
+        rel = Filter(rel, conjunction(*plain))
     for inner, negated in subqueries:
-        rel = _semi_join(binder, rel, inner, negated, scope)
+        rel = _semi_join(binder, rel, inner, scope, negated=negated)
     return rel
 
 
-def _semi_join(binder: Binder, rel: Rel, node: exp.Expression, negated: bool, scope: Scope) -> Rel:
+def _semi_join(binder: Binder, rel: Rel, node: exp.Expression, scope: Scope, *, negated: bool) -> Rel:
     if isinstance(node, exp.In) and isinstance(node.this.unnest(), exp.Tuple):
         raise UnsupportedSQL("IN compares one value here.", hint="Use EXISTS with one equality per column.", place=place_of(node.this))
     query = node.this if isinstance(node, exp.Exists) else node.args["query"]
@@ -78,7 +71,7 @@ def _semi_join(binder: Binder, rel: Rel, node: exp.Expression, negated: bool, sc
         equal = exp.EQ(this=_wrapped(value), expression=column(fields[0].id))
         # NOT IN keeps a row only if every comparison is false: NULL on either side drops it.
         conditions.append(exp.Coalesce(this=equal, expressions=[exp.true()]) if negated else equal)
-    condition = exp.and_(*conditions, copy=False) if conditions else None
+    condition = conjunction(*conditions) if conditions else None
     return Join(rel, sub, "anti" if negated else "semi", condition)
 
 
@@ -102,7 +95,7 @@ def _pull(rel: Rel, outer: set[str]) -> tuple[Rel, list[exp.Expression]]:
             parts = conjuncts(predicate)
             kept = [p for p in parts if not _mentions(p, outer)]
             taken = taken + [p for p in parts if _mentions(p, outer)]
-            return (Filter(inner, exp.and_(*kept, copy=False)) if kept else inner), taken
+            return (Filter(inner, conjunction(*kept)) if kept else inner), taken
         case Join(left=left, right=right, kind="semi" | "anti" as kind, condition=condition):
             left, taken = _pull(left, outer)
             return Join(left, right, kind, condition), taken

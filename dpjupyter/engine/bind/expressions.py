@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 from sqlglot import exp
 
@@ -30,7 +31,7 @@ def bind_expression(node: exp.Expression, scope: Scope, binder: Binder) -> exp.E
     """
     match node:
         case exp.Column():
-            return _column(node, scope, binder)
+            return _column(node, scope)
         case exp.Star():
             raise UnsupportedSQL("* stands alone in a select list or in COUNT(*).", place=place_of(node))
         case exp.Count() if isinstance(node.this, exp.Star):
@@ -41,7 +42,9 @@ def bind_expression(node: exp.Expression, scope: Scope, binder: Binder) -> exp.E
             return _subquery(node, node.this, "exists", None, scope, binder)
         case exp.In() if node.args.get("query") is not None:
             if isinstance(node.this.unnest(), exp.Tuple):
-                raise UnsupportedSQL("IN compares one value here.", hint="Use EXISTS with one equality per column.", place=place_of(node.this))
+                raise UnsupportedSQL(
+                    "IN compares one value here.", hint="Use EXISTS with one equality per column.", place=place_of(node.this)
+                )
             return _subquery(node, node.args["query"], "in", bind_expression(node.this, scope, binder), scope, binder)
         case exp.Subquery() | exp.Select() | exp.SetOperation():
             return _subquery(node, node, "scalar", None, scope, binder)
@@ -55,21 +58,21 @@ def bind_expression(node: exp.Expression, scope: Scope, binder: Binder) -> exp.E
             return _rebuilt(node, lambda child: bind_expression(child, scope, binder))
 
 
-def _rebuilt(node: exp.Expression, change: object) -> exp.Expression:
+def _rebuilt(node: exp.Expression, change: Callable[[exp.Expression], exp.Expression]) -> exp.Expression:
     """``node`` with every child expression passed through ``change``."""
     copy = type(node)()
     copy.meta.update(node.meta)
     for key, value in node.args.items():
         if isinstance(value, exp.Expression):
-            copy.set(key, change(value))  # type: ignore[operator]
+            copy.set(key, change(value))
         elif isinstance(value, list):
-            copy.set(key, [change(v) if isinstance(v, exp.Expression) else v for v in value])  # type: ignore[operator]
+            copy.set(key, [change(v) if isinstance(v, exp.Expression) else v for v in value])
         else:
             copy.set(key, value)
     return copy
 
 
-def _column(node: exp.Column, scope: Scope, binder: Binder) -> exp.Expression:
+def _column(node: exp.Column, scope: Scope) -> exp.Expression:
     if isinstance(node.this, exp.Star):
         raise UnsupportedSQL("table.* stands alone in a select list.", place=place_of(node))
     if node.args.get("join_mark"):
@@ -89,7 +92,9 @@ def _column(node: exp.Column, scope: Scope, binder: Binder) -> exp.Expression:
                 return alias
         here = here.parent
     if node.table and not any(s.alias.casefold() == node.table.casefold() for s in scope.sources):
-        raise UnknownName(f"There is no table {node.table!r} in FROM.", hint=suggest(node.table, [s.alias for s in scope.sources]), place=place_of(node))
+        raise UnknownName(
+            f"There is no table {node.table!r} in FROM.", hint=suggest(node.table, [s.alias for s in scope.sources]), place=place_of(node)
+        )
     raise UnknownName(f"There is no column {node.name!r}.", hint=suggest(node.name, scope.all_names()), place=place_of(node))
 
 
@@ -106,7 +111,9 @@ def _alias(node: exp.Column, scope: Scope) -> exp.Expression | None:
     return exp.Paren(this=bound) if isinstance(bound, (exp.Binary, exp.Unary, exp.Between)) else bound
 
 
-def _subquery(node: exp.Expression, query: exp.Expression, kind: str, this: exp.Expression | None, scope: Scope, binder: Binder) -> BoundSubquery:
+def _subquery(
+    node: exp.Expression, query: exp.Expression, kind: str, this: exp.Expression | None, scope: Scope, binder: Binder
+) -> BoundSubquery:
     inner = Scope(parent=scope)
     rel, outputs = binder.query(query, parent=scope, probe=inner)
     if inner.correlated:
@@ -197,7 +204,9 @@ class Lift:
                 return node.copy()
             name = self._binder.name_of(node.name)
             raise UnsupportedSQL(
-                f"Column {name!r} is neither grouped nor aggregated.", hint=f"Add {name} to GROUP BY, or aggregate it.", place=place_of(node)
+                f"Column {name!r} is neither grouped nor aggregated.",
+                hint=f"Add {name} to GROUP BY, or aggregate it.",
+                place=place_of(node),
             )
         if isinstance(node, (BoundSubquery, exp.DataType, exp.Identifier, exp.Var)):
             if isinstance(node, BoundSubquery) and node.this is not None:
@@ -215,8 +224,12 @@ class Lift:
         return self(node)
 
     def _aggregate(self, node: exp.Expression) -> exp.Column:
-        if any(is_aggregate(inner) or isinstance(inner, exp.Window) for child in node.iter_expressions() for inner in _own_nodes(child, node)):
-            raise UnsupportedSQL("An aggregate cannot stand inside an aggregate.", hint="Compute the inner one in a subquery.", place=place_of(node))
+        if any(
+            is_aggregate(inner) or isinstance(inner, exp.Window) for child in node.iter_expressions() for inner in _own_nodes(child, node)
+        ):
+            raise UnsupportedSQL(
+                "An aggregate cannot stand inside an aggregate.", hint="Compute the inner one in a subquery.", place=place_of(node)
+            )
         text = text_of(node)
         if text not in self._calls:
             call = call_of(node, self._binder.shown(node))
@@ -241,8 +254,10 @@ class Lift:
 def _own_nodes(child: exp.Expression, whole: exp.Expression) -> list[exp.Expression]:
     """Nodes below an aggregate node, less the node that is the aggregate itself under FILTER or WITHIN GROUP."""
     wrapped = isinstance(whole, (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)) and child is whole.this
-    nodes = list(child.walk())
-    return [n for n in nodes if not (wrapped and (n is child or (isinstance(child, (exp.WithinGroup, exp.IgnoreNulls)) and n is child.this)))]
+    nodes = cast("list[exp.Expression]", list(child.walk()))
+    return [
+        n for n in nodes if not (wrapped and (n is child or (isinstance(child, (exp.WithinGroup, exp.IgnoreNulls)) and n is child.this)))
+    ]
 
 
 def text_of(node: exp.Expression) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
+from dpjupyter.engine.algebra import conjunction, rebuilt
 from dpjupyter.engine.bind.expressions import bind_expression
 from dpjupyter.engine.bind.scope import Scope, Source, suggest
 from dpjupyter.engine.bind.select import bind_select, bind_tail
@@ -16,7 +18,6 @@ from dpjupyter.engine.place import place_of
 from dpjupyter.engine.policy import Policy
 from dpjupyter.engine.render import column
 from dpjupyter.errors import UnknownName, UnsupportedSQL
-
 
 MAX_COLUMNS = 20_000  # WITH items that use each other twice would grow without bound
 
@@ -53,7 +54,7 @@ class Binder:
 
     def shown(self, node: exp.Expression) -> str:
         """An expression as a person would write it: ids replaced by names."""
-        named = node.copy().transform(lambda n: exp.column(self.name_of(n.name)) if isinstance(n, exp.Column) else n, copy=False)
+        named = rebuilt(node, lambda n: exp.column(self.name_of(n.name)) if isinstance(n, exp.Column) else None)
         try:
             return named.sql(self._dialect, comments=False)[:200]
         except ValueError:
@@ -73,7 +74,7 @@ class Binder:
         """
         if visible is None:
             visible = parent.visible if parent is not None else {}
-        visible = self._with(node, visible, parent)
+        visible = self._with(node, visible)
         match node:
             case exp.Select():
                 return bind_select(self, node, visible, probe or Scope(parent=parent))
@@ -86,7 +87,7 @@ class Binder:
             case _:
                 raise UnsupportedSQL(f"{node.key.upper()} is not answered here.", hint="Write a SELECT.", place=place_of(node))
 
-    def _with(self, node: exp.Expression, visible: Mapping[str, Cte], parent: Scope | None) -> Mapping[str, Cte]:
+    def _with(self, node: exp.Expression, visible: Mapping[str, Cte]) -> Mapping[str, Cte]:
         with_ = node.args.get("with_")
         if with_ is None:
             return visible
@@ -96,7 +97,7 @@ class Binder:
             only(cte, "this", "alias", "materialized")
             if not isinstance(cte.this, exp.Query):
                 raise UnsupportedSQL(f"{cte.alias!r} is not a SELECT.", place=place_of(cte))
-            visible = {**visible, cte.alias.casefold(): Cte(cte.this, _column_names(cte.args["alias"]), visible)}
+            visible = {**visible, cte.alias.casefold(): Cte(cast("exp.Expression", cte.this), _column_names(cte.args["alias"]), visible)}
         for cte in with_.expressions:
             # Bound once even where unused: a broken or refused CTE is an error of the query.
             item = visible[cte.alias.casefold()]
@@ -110,7 +111,9 @@ class Binder:
         left, left_fields = self.query(node.this, visible, parent, probe)
         right, right_fields = self.query(node.expression, visible, parent, probe)
         if len(left_fields) != len(right_fields):
-            raise UnsupportedSQL(f"The sides of {node.key.upper()} have {len(left_fields)} and {len(right_fields)} columns.", place=place_of(node.expression))
+            raise UnsupportedSQL(
+                f"The sides of {node.key.upper()} have {len(left_fields)} and {len(right_fields)} columns.", place=place_of(node.expression)
+            )
         fields = tuple(Field_(self.fresh(f.name), f.name) for f in left_fields)
         rel = SetOperation(
             {exp.Union: "union", exp.Intersect: "intersect", exp.Except: "except"}[type(node)],  # type: ignore[arg-type, index]
@@ -157,7 +160,9 @@ class Binder:
                     raise UnsupportedSQL("UNNEST is answered for literal lists only.", place=place_of(node))
                 rel = self._constants(node, [[e] for e in node.expressions[0].expressions], scope)
             case _:
-                raise UnsupportedSQL(f"{node.key.upper()} is not answered in FROM.", hint="Use declared tables and subqueries.", place=place_of(node))
+                raise UnsupportedSQL(
+                    f"{node.key.upper()} is not answered in FROM.", hint="Use declared tables and subqueries.", place=place_of(node)
+                )
         for join in node.args.get("joins") or []:
             rel = self._join(rel, join, visible, scope)
         return rel
@@ -191,10 +196,7 @@ class Binder:
 
     def _declared(self, parts: list[str], node: exp.Table) -> str:
         folded = [p.casefold() for p in parts]
-        if len(folded) > 1 and folded[0] == self._policy.database.name.casefold():
-            shorter = folded[1:]
-        else:
-            shorter = folded
+        shorter = folded[1:] if len(folded) > 1 and folded[0] == self._policy.database.name.casefold() else folded
         keys = {name: name.casefold().split(".") for name in self._policy.tables}
         for wanted in (folded, shorter):
             exact = [name for name, key in keys.items() if key == wanted]
@@ -205,7 +207,9 @@ class Binder:
             return found[0]
         if len(found) > 1:
             raise UnknownName(f"Table {parts[-1]!r} is ambiguous: {', '.join(found)}.", hint="Write its schema too.", place=place_of(node))
-        raise UnknownName(f"There is no table {'.'.join(parts)!r}.", hint=suggest(parts[-1], list(self._policy.tables)), place=place_of(node))
+        raise UnknownName(
+            f"There is no table {'.'.join(parts)!r}.", hint=suggest(parts[-1], list(self._policy.tables)), place=place_of(node)
+        )
 
     def _renamed(self, fields: list[Field_], node: exp.Expression) -> list[Field_]:
         alias = node.args.get("alias")
@@ -233,21 +237,22 @@ class Binder:
         right_scope = Scope(parent=None)
         right = self._item(join.this, visible, right_scope)
         if kind in ("semi", "anti"):
-            joint = Scope(parent=scope.parent, sources=[*scope.sources, *right_scope.sources], merged=dict(scope.merged), hidden=set(scope.hidden))
+            joint = Scope(
+                parent=scope.parent, sources=[*scope.sources, *right_scope.sources], merged=dict(scope.merged), hidden=set(scope.hidden)
+            )
             return Join(left, right, kind, self._on(join, joint))
-        shared = self._shared(join, natural, scope, right_scope)
-        before = list(scope.sources)
+        shared = self._shared(join, scope, right_scope, natural=natural)
         for source in right_scope.sources:
             scope.add(source)
         scope.hidden |= right_scope.hidden
         scope.merged |= {name: f for name, f in right_scope.merged.items() if name not in scope.merged}
         condition = self._on(join, scope) if join.args.get("on") is not None else None
         if shared:
-            condition = exp.and_(*(exp.EQ(this=column(a.id), expression=column(b.id)) for a, b in shared), copy=False)
+            condition = conjunction(*(exp.EQ(this=column(a.id), expression=column(b.id)) for a, b in shared))
         if condition is None and kind in ("left", "right", "full"):
             raise UnsupportedSQL("An outer join needs a condition.", place=place_of(join.this))
         rel: Rel = Join(left, right, "cross" if condition is None else kind, condition)
-        return self._merge(rel, shared, kind, scope, before)
+        return self._merge(rel, shared, kind, scope)
 
     @staticmethod
     def _join_kind(join: exp.Join) -> JoinKind:
@@ -269,7 +274,7 @@ class Binder:
         return bound
 
     @staticmethod
-    def _shared(join: exp.Join, natural: bool, left: Scope, right: Scope) -> list[tuple[Field_, Field_]]:
+    def _shared(join: exp.Join, left: Scope, right: Scope, *, natural: bool) -> list[tuple[Field_, Field_]]:
         names = [i.name for i in join.args.get("using") or []]
         if natural:
             theirs = {f.name.casefold() for f in right.star()}
@@ -284,7 +289,7 @@ class Binder:
             pairs.append((a, b))
         return pairs
 
-    def _merge(self, rel: Rel, shared: list[tuple[Field_, Field_]], kind: JoinKind, scope: Scope, before: list[Source]) -> Rel:
+    def _merge(self, rel: Rel, shared: list[tuple[Field_, Field_]], kind: JoinKind, scope: Scope) -> Rel:
         """USING shows each shared column once: the preserved side's, or the first non-NULL of both in a full join."""
         if not shared:
             return rel
@@ -298,7 +303,9 @@ class Binder:
                 shown = b if kind == "right" else a
             scope.merged[a.name.casefold()] = shown
         if merged:
-            keep = {f.id: column(f.id) for s in scope.sources for f in s.fields} | {f.id: column(f.id) for f in scope.merged.values() if f.id not in merged}
+            keep = {f.id: column(f.id) for s in scope.sources for f in s.fields} | {
+                f.id: column(f.id) for f in scope.merged.values() if f.id not in merged
+            }
             return Project(rel, {**keep, **merged})
         return rel
 
@@ -311,7 +318,9 @@ def only(node: exp.Expression, *known: str) -> None:
     for key, value in node.args.items():
         if value and key not in known:
             shown = key.rstrip("_").replace("_", " ").upper()
-            raise UnsupportedSQL(f"{shown} is not answered here.", place=place_of(value) if isinstance(value, exp.Expression) else place_of(node))
+            raise UnsupportedSQL(
+                f"{shown} is not answered here.", place=place_of(value) if isinstance(value, exp.Expression) else place_of(node)
+            )
 
 
 def _column_names(alias: exp.Expression | None) -> tuple[str, ...]:

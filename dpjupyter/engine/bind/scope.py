@@ -119,4 +119,4 @@ def suggest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name.casefold(), list(folded), n=1)
     if close:
         return f"Did you mean {folded[close[0]]}?"
-    return f"There are: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}." if known else ""  # noqa: PLR2004
+    return f"There are: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}." if known else ""

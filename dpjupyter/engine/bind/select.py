@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlglot import exp
 
@@ -19,7 +19,21 @@ from dpjupyter.errors import UnsupportedSQL
 if TYPE_CHECKING:
     from dpjupyter.engine.bind.relations import Binder, Cte
 
-_SELECT = ("expressions", "from_", "joins", "where", "group", "having", "qualify", "windows", "order", "limit", "offset", "distinct", "with_")
+_SELECT = (
+    "expressions",
+    "from_",
+    "joins",
+    "where",
+    "group",
+    "having",
+    "qualify",
+    "windows",
+    "order",
+    "limit",
+    "offset",
+    "distinct",
+    "with_",
+)
 MAX_SETS = 64
 
 
@@ -66,11 +80,18 @@ def bind_select(binder: Binder, node: exp.Select, visible: Mapping[str, Cte], sc
 def bind_tail(binder: Binder, node: exp.Expression, rel: Rel, fields: tuple[Field_, ...]) -> tuple[Rel, tuple[Field_, ...]]:
     """ORDER BY, LIMIT, OFFSET over a finished query (set operations, parentheses): they see its output columns only."""
     limit, offset = _limit(node)
-    items = [(f.name, column(f.id)) for f in fields]
+    items: list[tuple[str, exp.Expression]] = [(f.name, column(f.id)) for f in fields]
     scope = Scope()
     orders: list[exp.Ordered] = []
     for order in _order_items(node, items):
-        match = next((f for f in fields if isinstance(order.this, exp.Column) and not order.this.table and f.name.casefold() == order.this.name.casefold()), None)
+        match = next(
+            (
+                f
+                for f in fields
+                if isinstance(order.this, exp.Column) and not order.this.table and f.name.casefold() == order.this.name.casefold()
+            ),
+            None,
+        )
         if match is not None:
             orders.append(_ordered(order, column(match.id)))
         else:
@@ -99,7 +120,13 @@ def _items(binder: Binder, node: exp.Expression, scope: Scope) -> list[tuple[str
         dropped = {e.name.casefold() for e in star.args.get("except_") or []}
         return [(f.name, column(f.id)) for f in scope.star(table) if f.name.casefold() not in dropped]
     inner = node.this if isinstance(node, exp.Alias) else node
-    name = node.alias if isinstance(node, exp.Alias) else inner.name if isinstance(inner, exp.Column) else inner.sql("duckdb", comments=False)[:120]
+    name = (
+        node.alias
+        if isinstance(node, exp.Alias)
+        else inner.name
+        if isinstance(inner, exp.Column)
+        else inner.sql("duckdb", comments=False)[:120]
+    )
     return [(name, bind_expression(inner, scope, binder))]
 
 
@@ -189,9 +216,11 @@ def _keys(
                 parts.append([frozenset[str]().union(*ids[:n]) for n in range(len(ids), -1, -1)])
             case exp.Cube():
                 ids = [_set(e, key) for e in item.expressions]
-                if len(ids) > 6:  # noqa: PLR2004 - 2^6 sets
+                if len(ids) > 6:
                     raise UnsupportedSQL("CUBE takes up to six columns.", place=place_of(item))
-                parts.append([frozenset[str]().union(*chosen) for n in range(len(ids), -1, -1) for chosen in itertools.combinations(ids, n)])
+                parts.append(
+                    [frozenset[str]().union(*chosen) for n in range(len(ids), -1, -1) for chosen in itertools.combinations(ids, n)]
+                )
             case exp.GroupingSets():
                 parts.append([_set(e, key) for e in item.expressions])
             case _:
@@ -218,7 +247,7 @@ def _key(binder: Binder, node: exp.Expression, items: list[tuple[str, exp.Expres
         name, expr = items[int(node.name) - 1]
         return expr.copy(), name
     bound = bind_expression(node, scope, binder)
-    return bound.unnest(), binder.shown(bound)
+    return cast("exp.Expression", bound.unnest()), binder.shown(bound)
 
 
 # ---------------------------------------------------------------- windows, projection, order
@@ -246,7 +275,11 @@ def _windows(
     orders = [_ordered(o, extract(o.this)) for o in orders]
     qualify = extract(qualify) if qualify is not None else None
     for window in found.values():
-        for part in (*window.this.iter_expressions(), *(window.args.get("partition_by") or []), *(o.this for o in (window.args["order"].expressions if window.args.get("order") else []))):
+        for part in (
+            *window.this.iter_expressions(),
+            *(window.args.get("partition_by") or []),
+            *(o.this for o in (window.args["order"].expressions if window.args.get("order") else [])),
+        ):
             if not isinstance(part, exp.Star):
                 binder.check(part)
     return (Window(rel, found) if found else rel), items, orders, qualify
@@ -295,7 +328,10 @@ def _limit(node: exp.Expression) -> tuple[int | None, int]:
     limit, offset = node.args.get("limit"), node.args.get("offset")
     count: int | None = None
     if isinstance(limit, exp.Fetch):
-        if any(value for key, value in limit.args.items() if key not in ("direction", "count")) and (limit.args.get("limit_options") or None) is not None:
+        if (
+            any(value for key, value in limit.args.items() if key not in ("direction", "count"))
+            and (limit.args.get("limit_options") or None) is not None
+        ):
             raise UnsupportedSQL("FETCH takes a number of rows only.", place=place_of(limit))
         count = _whole(limit.args.get("count"), "FETCH")
     elif limit is not None:
@@ -306,6 +342,6 @@ def _limit(node: exp.Expression) -> tuple[int | None, int]:
 
 
 def _whole(node: exp.Expression | None, what: str) -> int:
-    if not isinstance(node, exp.Literal) or node.is_string or not node.name.isdigit() or len(node.name) > 18:  # noqa: PLR2004 - 64 bits
+    if not isinstance(node, exp.Literal) or node.is_string or not node.name.isdigit() or len(node.name) > 18:
         raise UnsupportedSQL(f"{what} takes a whole number.", place=place_of(node) if node is not None else None)
     return int(node.name)

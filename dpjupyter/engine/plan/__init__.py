@@ -1,30 +1,30 @@
 """plan: BoundQuery -> Plan. Cuts the query at its measurements; what stands above them is finished on released tables.
 
-    normalise.py    WHERE equalities into joins; unused columns dropped
-    relation.py     what is known of a relation: its unit, facts, keys
-    relations.py    the recursive function, operator by operator
-    units.py        scans and foreign-key paths
-    joins.py        join rules
-    per_unit.py     GROUP BY that contains the unit
-    measure.py      GROUP BY that does not: measurements, keys
-    statistics.py   which integers an aggregate needs, and how it is finished
-    pushdown.py     the statement
-    fixed_point.py  values as integers on a grid
-    outputs.py      columns of the answer; public tables it reads
-    canonical.py    equal questions, equal texts
+normalise.py    WHERE equalities into joins; unused columns dropped
+relation.py     what is known of a relation: its unit, facts, keys
+relations.py    the recursive function, operator by operator
+units.py        scans and foreign-key paths
+joins.py        join rules
+per_unit.py     GROUP BY that contains the unit
+measure.py      GROUP BY that does not: measurements, keys
+statistics.py   which integers an aggregate needs, and how it is finished
+pushdown.py     the statement
+fixed_point.py  values as integers on a grid
+outputs.py      columns of the answer; public tables it reads
+canonical.py    equal questions, equal texts
 """
 
 from __future__ import annotations
 
 import hashlib
 
+from dpjupyter.engine.algebra import walk
 from dpjupyter.engine.model import Ask, BoundQuery, Plan, Scan
 from dpjupyter.engine.plan.canonical import canonical
 from dpjupyter.engine.plan.normalise import prune, push_filters
 from dpjupyter.engine.plan.outputs import assemble
 from dpjupyter.engine.plan.relations import Planner
 from dpjupyter.engine.policy import Policy
-from dpjupyter.engine.algebra import walk
 from dpjupyter.errors import PrivacyUnitLost, SyntaxRefused
 
 
@@ -44,7 +44,9 @@ def plan(bound: BoundQuery, policy: Policy, ask: Ask | None = None) -> Plan:
         relation = planner.visit(root)
         if relation.private:
             raise PrivacyUnitLost(
-                "This would show rows of people, not aggregates of them." if not relation.unit or not relation.unit.ids else "This would show one row per person.",
+                "This would show rows of people, not aggregates of them."
+                if not relation.unit or not relation.unit.ids
+                else "This would show one row per person.",
                 hint="Aggregate the rows: COUNT, SUM, AVG, ... with GROUP BY something that many people share.",
             )
         return assemble(planner, relation, bound, policy, fingerprint)

@@ -15,6 +15,7 @@ from dpjupyter.engine.model import (
     Rel,
     Scan,
     SetOperation,
+    Shared,
     Sort,
     Window,
 )
@@ -37,11 +38,14 @@ class Numbering:
     def call(self, call: Call) -> str:
         """Canonical text of an aggregate call."""
         arguments = ", ".join(self.text(a) for a in call.arguments)
-        return f"{call.function}({'DISTINCT ' if call.distinct else ''}{arguments}{f' AT {call.parameter}' if call.parameter is not None else ''})"
+        level = f" AT {call.parameter}" if call.parameter is not None else ""
+        return f"{call.function}({'DISTINCT ' if call.distinct else ''}{arguments}{level})"
 
     def rel(self, rel: Rel) -> str:
         """Canonical text of a relation."""
         match rel:
+            case Shared():
+                return self.rel(rel.input)
             case Scan():
                 columns = ", ".join(f"{name} {self.name(id_)}" for id_, name in sorted(rel.columns.items(), key=lambda item: item[1]))
                 return f"scan({rel.table!r}: {columns})"
@@ -68,7 +72,10 @@ class Numbering:
                 return f"window({inner}: {', '.join(f'{self.text(e)} {self.name(i)}' for i, e in rel.columns.items())})"
             case SetOperation():
                 left, right = self.rel(rel.left), self.rel(rel.right)
-                sides = ", ".join(f"{self.name(a)}~{self.name(b)} {self.name(n)}" for a, b, n in zip(rel.left_fields, rel.right_fields, rel.fields, strict=True))
+                sides = ", ".join(
+                    f"{self.name(a)}~{self.name(b)} {self.name(n)}"
+                    for a, b, n in zip(rel.left_fields, rel.right_fields, rel.fields, strict=True)
+                )
                 return f"{rel.kind}{' all' if rel.all else ''}({left}, {right}: {sides})"
             case Sort():
                 inner = self.rel(rel.input)

@@ -10,7 +10,7 @@ from sqlglot import exp
 from dpjupyter.engine.model import Interval
 
 
-def number(value: float | int) -> exp.Expression:
+def number(value: float) -> exp.Expression:
     """A numeric literal: integers exactly, floats as DOUBLE (never as a DECIMAL that would widen a product)."""
     if isinstance(value, int):
         literal: exp.Expression = exp.Literal.number(abs(value))
@@ -61,7 +61,7 @@ def row_integer(value: exp.Expression, bounds: Interval, grid: float, *, floatin
 
 
 def clamp(value: exp.Expression, low: int, high: int) -> exp.Case:
-    """value limited to [low, high], NULL as 0: LEAST and GREATEST would turn NULL into a bound."""
+    """Value limited to [low, high], NULL as 0: LEAST and GREATEST would turn NULL into a bound."""
     ifs = [
         exp.If(this=exp.Is(this=value.copy(), expression=exp.null()), true=number(0)),
         exp.If(this=exp.LT(this=value.copy(), expression=number(low)), true=number(low)),
@@ -73,4 +73,4 @@ def clamp(value: exp.Expression, low: int, high: int) -> exp.Case:
 def power_of_two_at_most(value: float) -> float:
     """Largest power of two not above ``value`` > 0."""
     mantissa, exponent = math.frexp(value)
-    return math.ldexp(1.0, exponent - 1) if mantissa >= 0.5 else math.ldexp(1.0, exponent - 2)  # noqa: PLR2004
+    return math.ldexp(1.0, exponent - 1) if mantissa >= 0.5 else math.ldexp(1.0, exponent - 2)

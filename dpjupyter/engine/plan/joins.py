@@ -8,14 +8,14 @@ from dataclasses import replace
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
+from dpjupyter.engine.algebra import conjunction, conjuncts
 from dpjupyter.engine.model import Facts, Filter, Join, Project, Window
-from dpjupyter.engine.plan.normalise import conjuncts
+from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit
 from dpjupyter.engine.plan.units import Units
 from dpjupyter.engine.policy import Policy
-from dpjupyter.engine.place import place_of
 from dpjupyter.engine.render import column
-from dpjupyter.errors import PrivacyUnitLost, UnsupportedSQL
+from dpjupyter.errors import Place, PrivacyUnitLost, UnsupportedSQL
 
 _MIRROR = {"right": "left", "left": "right"}
 
@@ -64,10 +64,13 @@ class Joins:
 
     # ------------------------------------------------------------ private with private
     def _private(self, rel: Join, left: Relation, right: Relation) -> Relation:
-        assert left.unit is not None and right.unit is not None
+        assert left.unit is not None
+        assert right.unit is not None
         if left.unit.row or right.unit.row:
             raise PrivacyUnitLost(
-                "Tables whose unit is the row cannot be joined to one another.", hint="Each row is a person of its own there: aggregate them apart.", place=_place(rel)
+                "Tables whose unit is the row cannot be joined to one another.",
+                hint="Each row is a person of its own there: aggregate them apart.",
+                place=_place(rel),
             )
         pairs = equalities(rel.condition, left, right)
         if rel.kind in ("inner", "cross"):
@@ -76,12 +79,15 @@ class Joins:
                 return followed
         linked = [(a, b) for a, b in pairs if left.unit.links.get(a) is not None and left.unit.links.get(a) == right.unit.links.get(b)]
         left, right = self._units.resolved(left), self._units.resolved(right)
-        assert left.unit is not None and right.unit is not None
+        assert left.unit is not None
+        assert right.unit is not None
         equal = [(a, b) for a, b in pairs if a in left.unit.ids and b in right.unit.ids]
         condition = rel.condition
         if not equal and linked:
             # The keys agree; that the units do too is made true by the statement, not taken from a declaration.
-            condition = exp.and_(condition, exp.EQ(this=column(left.unit.id), expression=column(right.unit.id)))
+            condition = conjunction(
+                *([condition] if condition is not None else []), exp.EQ(this=column(left.unit.id), expression=column(right.unit.id))
+            )
             equal = [(left.unit.id, right.unit.id)]
         if not equal:
             raise PrivacyUnitLost(
@@ -90,7 +96,9 @@ class Joins:
                 place=_place(rel),
             )
         if not _comparable(left.unit, right.unit):
-            raise PrivacyUnitLost("The unit columns joined here have different types.", hint="Units are compared only within one type.", place=_place(rel))
+            raise PrivacyUnitLost(
+                "The unit columns joined here have different types.", hint="Units are compared only within one type.", place=_place(rel)
+            )
         rows = 1 if left.unit.rows == 1 and right.unit.rows == 1 else None
         facts = _joined_facts(rel.kind, left, right)
         condition = self._narrowed(condition, rel.kind, left, right, facts)
@@ -106,7 +114,7 @@ class Joins:
                 unit = Unit(right.unit.ids, right.unit.type, rows, links=right.unit.links)
             case "full":
                 both = self._fresh()
-                project = {id_: column(id_) for id_ in facts}
+                project: dict[str, exp.Expression] = {id_: column(id_) for id_ in facts}
                 project[both] = exp.Coalesce(this=column(left.unit.id), expressions=[column(right.unit.id)])
                 facts = {**facts, both: Facts(left.unit.type, nullable=True, from_unit=True)}  # type: ignore[arg-type]
                 base = replace(base, rel=Project(result, project), facts=facts)
@@ -117,9 +125,11 @@ class Joins:
 
     def _along_path(self, rel: Join, left: Relation, right: Relation, pairs: list[tuple[str, str]]) -> Relation | None:
         """A join the query wrote that is itself a step of a foreign-key path over an enforced key: no further join is needed."""
-        assert left.unit is not None and right.unit is not None
+        assert left.unit is not None
+        assert right.unit is not None
         for one, other, ends in ((left, right, pairs), (right, left, [(b, a) for a, b in pairs])):
-            assert one.unit is not None and other.unit is not None
+            assert one.unit is not None
+            assert other.unit is not None
             if one.unit.path is None:
                 continue
             start, table, key = one.unit.path
@@ -134,7 +144,12 @@ class Joins:
                 condition = self._narrowed(rel.condition, "inner", left, right, facts)
                 unit = replace(other.unit, rows=None, links={**one.unit.links, **other.unit.links})
                 return Relation(
-                    Join(left.rel, right.rel, "inner", condition), facts, unit, left.tables | right.tables, lists=left.lists + right.lists, enforced=one.enforced
+                    Join(left.rel, right.rel, "inner", condition),
+                    facts,
+                    unit,
+                    left.tables | right.tables,
+                    lists=left.lists + right.lists,
+                    enforced=one.enforced,
                 )
         return None
 
@@ -151,19 +166,21 @@ class Joins:
         assert private.unit is not None
         side = rel.kind if left.private else _MIRROR.get(rel.kind, rel.kind)  # as if the private side were on the left
         if side == "full":
-            raise PrivacyUnitLost("A FULL JOIN keeps public rows that belong to nobody.", hint="Use LEFT JOIN from the private table.", place=_place(rel))
+            raise PrivacyUnitLost(
+                "A FULL JOIN keeps public rows that belong to nobody.", hint="Use LEFT JOIN from the private table.", place=_place(rel)
+            )
         pairs = equalities(rel.condition, private, public)
         met = frozenset(b for _, b in pairs)
         keyed = any(key <= met for key in public.unique)
         proven = any(key <= met for key in public.enforced)
-        if not keyed and (public.cap is None or public.cap > self._policy.limits.public_row_cap):
+        if not keyed and not self._small(public):
             raise UnsupportedSQL(
                 "This join to a public table is neither on a unique key of it nor to a small table.",
                 hint=f"Join on its declared key, or declare rows <= {self._policy.limits.public_row_cap} in the policy.",
                 place=_place(rel),
             )
         if private.unit.row and not proven:
-            private, public = self._single(private, public, met, keyed, rel)
+            private, public = self._single(private, public, met, rel, keyed=keyed)
             proven = private.unit.row if private.unit is not None else False
         assert private.unit is not None
         lists = private.lists
@@ -173,10 +190,15 @@ class Joins:
         facts = _joined_facts(kind, private, public)
         condition = self._narrowed(rel.condition, kind, private, public, facts)
         unit = replace(private.unit, rows=private.unit.rows if proven else None)
-        return Relation(Join(private.rel, public.rel, kind if condition is not None else "cross", condition), facts, unit, private.tables, lists=lists)
+        return Relation(
+            Join(private.rel, public.rel, kind if condition is not None else "cross", condition), facts, unit, private.tables, lists=lists
+        )
 
-    def _single(self, private: Relation, public: Relation, met: frozenset[str], keyed: bool, rel: Join) -> tuple[Relation, Relation]:
-        """unit = row: make the public side's declared key true, or take the row key as unit."""
+    def _small(self, public: Relation) -> bool:
+        return public.cap is not None and public.cap <= self._policy.limits.public_row_cap
+
+    def _single(self, private: Relation, public: Relation, met: frozenset[str], rel: Join, *, keyed: bool) -> tuple[Relation, Relation]:
+        """Unit = row: make the public side's declared key true, or take the row key as unit."""
         assert private.unit is not None
         if keyed:
             key = min((k for k in public.unique if k <= met), key=sorted)
@@ -193,12 +215,18 @@ class Joins:
         condition = rel.condition
         if right.private:
             if not left.private:
-                raise PrivacyUnitLost("Whether a private row exists decides which public rows are kept.", hint="Count the private rows per key instead.", place=_place(rel))
-            assert left.unit is not None and right.unit is not None
+                raise PrivacyUnitLost(
+                    "Whether a private row exists decides which public rows are kept.",
+                    hint="Count the private rows per key instead.",
+                    place=_place(rel),
+                )
+            assert left.unit is not None
+            assert right.unit is not None
             if left.unit.row or right.unit.row:
                 raise PrivacyUnitLost("Tables whose unit is the row cannot be compared with one another.", place=_place(rel))
             left, right = self._units.resolved(left), self._units.resolved(right)
-            assert left.unit is not None and right.unit is not None
+            assert left.unit is not None
+            assert right.unit is not None
             condition, not_in = _plain_not_in(condition)
             pairs = equalities(condition, left, right)
             if not any(a in left.unit.ids and b in right.unit.ids for a, b in pairs) or not _comparable(left.unit, right.unit):
@@ -209,9 +237,10 @@ class Joins:
                 )
             if not_in:
                 left = replace(left, rel=Filter(left.rel, exp.Not(this=exp.Is(this=column(left.unit.id), expression=exp.null()))))
-        elif left.private and condition is not None and not equalities(condition, left, right):
-            if right.cap is None or right.cap > self._policy.limits.public_row_cap:
-                raise UnsupportedSQL("This EXISTS compares every private row with a large public table.", hint="Compare with an equality.", place=_place(rel))
+        elif left.private and condition is not None and not equalities(condition, left, right) and not self._small(right):
+            raise UnsupportedSQL(
+                "This EXISTS compares every private row with a large public table.", hint="Compare with an equality.", place=_place(rel)
+            )
         facts = {**left.facts, **right.facts}
         if condition is not None:
             condition = scalar.total(condition, facts, self._dialect(left))
@@ -231,13 +260,27 @@ class Joins:
         return replace(both, rel=Join(left.rel, right.rel, rel.kind, condition), unique=unique, cap=cap)
 
     def _narrowed(
-        self, condition: exp.Expression | None, kind: str, left: Relation, right: Relation, facts: dict[str, Facts], where: Relation | None = None
+        self,
+        condition: exp.Expression | None,
+        kind: str,
+        left: Relation,
+        right: Relation,
+        facts: dict[str, Facts],
+        where: Relation | None = None,
     ) -> exp.Expression | None:
         """Lower the condition; what it says narrows both sides of an inner join and the joined side of a left join."""
         if condition is None:
             return None
         narrowed = scalar.narrow(condition, facts)
-        ids = set(facts) if kind in ("inner", "cross") else set(right.facts) if kind == "left" else set(left.facts) if kind == "right" else set[str]()
+        ids = (
+            set(facts)
+            if kind in ("inner", "cross")
+            else set(right.facts)
+            if kind == "left"
+            else set(left.facts)
+            if kind == "right"
+            else set[str]()
+        )
         lowered = scalar.total(condition, facts, self._dialect(where or left))
         for id_ in ids & set(narrowed):
             keep_null = kind in ("left", "right")
@@ -245,17 +288,18 @@ class Joins:
         return lowered
 
 
-def row_key_as_unit(relation: Relation, place: object) -> Relation:
+def row_key_as_unit(relation: Relation, place: Place | None) -> Relation:
     """Where rows of a unit = row table multiply, its declared key becomes the unit.
 
     Raises: PrivacyUnitLost: the table declares no single-column key.
     """
     unit = relation.unit
-    assert unit is not None and unit.row
+    assert unit is not None
+    assert unit.row
     if unit.row_key is None or unit.row_key not in relation.facts:
         raise PrivacyUnitLost(
             "Each row is a person here, and this operation multiplies rows.", hint="The owner can declare a key for the table.", place=place
-        )  # type: ignore[arg-type]
+        )
     key = unit.row_key
     facts = {**relation.facts, key: replace(relation.facts[key], from_unit=True)}
     return replace(relation, facts=facts, unit=Unit(frozenset({key}), relation.facts[key].type, rows=None))
@@ -278,20 +322,17 @@ def _joined_facts(kind: str, left: Relation, right: Relation) -> dict[str, Facts
 def _lists(kind: str, left: Relation, right: Relation) -> tuple[KeyList, ...]:
     if kind in ("inner", "cross"):
         return left.lists + right.lists
-    kept = left.lists if kind == "left" else right.lists if kind == "right" else ()
-    return kept
+    return left.lists if kind == "left" else right.lists if kind == "right" else ()
 
 
 def _plain_not_in(condition: exp.Expression | None) -> tuple[exp.Expression | None, bool]:
     """NOT IN arrives as COALESCE(a = b, TRUE); units are never NULL on either side of a private comparison."""
     parts = conjuncts(condition) if condition is not None else []
     plain = [p.this if isinstance(p, exp.Coalesce) and isinstance(p.this, exp.EQ) else p for p in parts]
-    return (exp.and_(*plain) if plain else None), any(a is not b for a, b in zip(parts, plain, strict=True))
+    return (conjunction(*plain) if plain else None), any(a is not b for a, b in zip(parts, plain, strict=True))
 
 
-def _place(rel: Join) -> object:
+def _place(rel: Join) -> Place | None:
     if rel.condition is not None:
         return place_of(rel.condition)
     return None
-
-

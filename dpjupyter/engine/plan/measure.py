@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,18 +25,21 @@ from dpjupyter.engine.model import (
     Filter,
     Interval,
     Item,
+    Join,
     Key,
     Kind,
     Measurement,
     Part,
     Project,
-    PublicTable,
     Rel,
     Scan,
     Selection,
     SetOperation,
+    Shared,
+    Sort,
     Statistic,
     Value,
+    Window,
 )
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.canonical import Numbering, canonical
@@ -65,9 +69,15 @@ class _Group:
     threshold: bool
     fetched: tuple[tuple[str, tuple[str, ...]], ...]
     statistics: Statistics
-    distinct: dict[str, tuple[list[exp.Expression], list[Facts], Statistics]] = field(default_factory=dict[str, tuple[list[exp.Expression], list[Facts], Statistics]])
-    binned: dict[str, tuple[exp.Expression, Facts, dict[str, Selection]]] = field(default_factory=dict[str, tuple[exp.Expression, Facts, dict[str, Selection]]])
-    items: dict[str, tuple[str, tuple[tuple[str, Fraction], ...]]] = field(default_factory=dict[str, tuple[str, tuple[tuple[str, Fraction], ...]]])
+    distinct: dict[str, tuple[list[exp.Expression], list[Facts], Statistics]] = field(
+        default_factory=dict[str, tuple[list[exp.Expression], list[Facts], Statistics]]
+    )
+    binned: dict[str, tuple[exp.Expression, Facts, dict[str, Selection]]] = field(
+        default_factory=dict[str, tuple[exp.Expression, Facts, dict[str, Selection]]]
+    )
+    items: dict[str, tuple[str, tuple[tuple[str, Fraction], ...]]] = field(
+        default_factory=dict[str, tuple[str, tuple[tuple[str, Fraction], ...]]]
+    )
 
 
 class Measurements:
@@ -158,7 +168,9 @@ class Measurements:
             shown[id_] = exp.Literal.number(0)
             facts[id_] = Facts(BIGINT, Interval(0, 0), nullable=False, integral=True)
         base: Rel = Scan(group.name, read)
-        cap = math.prod(len(k.values) for k in group.keys if k.values is not None) if all(k.values is not None for k in group.keys) else None
+        cap = (
+            math.prod(len(k.values) for k in group.keys if k.values is not None) if all(k.values is not None for k in group.keys) else None
+        )
         unique = frozenset({frozenset(rel.keys)})
         return Relation(Project(base, shown), facts, released=True, unique=unique, enforced=unique, cap=cap)
 
@@ -178,7 +190,9 @@ class Measurements:
                 shown[rename[id_]] = column(rename[id_]) if id_ in chosen else missing
             shown |= {rename[id_]: column(rename[id_]) for id_ in rel.calls}
             shown |= {rename[id_]: exp.Literal.number(0 if key in chosen else 1) for id_, key in rel.grouping.items()}
-            all_facts = {rename[i]: replace(one.facts.get(rename[i], facts.get(i, Facts(BIGINT))), nullable=True) for i in (*rel.keys, *rel.calls)}
+            all_facts = {
+                rename[i]: replace(one.facts.get(rename[i], facts.get(i, Facts(BIGINT))), nullable=True) for i in (*rel.keys, *rel.calls)
+            }
             all_facts |= {rename[i]: Facts(BIGINT, Interval(0, 1), nullable=False, integral=True) for i in rel.grouping}
             parts.append((Relation(Project(one.rel, shown), all_facts, released=True), tuple(shown)))
         result, fields = parts[0]
@@ -216,9 +230,7 @@ class Measurements:
         proven = not rel.keys or inner.unit.rows == 1
         if proven:
             k = 1
-        elif not threshold and not listed and product <= k:
-            k, proven = product, True
-        elif not threshold and product < k and not listed:
+        elif (not threshold and not listed and product <= k) or (not threshold and product < k and not listed):
             k, proven = product, True
         if threshold:
             self._check_threshold(rel, inner)
@@ -246,7 +258,11 @@ class Measurements:
         fetched: list[tuple[str, tuple[str, ...]]] = []
         listed: set[str] = set()
         for item in inner.lists:
-            mine = {id_: item.columns[e.name] for id_, e in rel.keys.items() if isinstance(e, exp.Column) and e.name in item.columns and id_ not in listed}
+            mine = {
+                id_: item.columns[e.name]
+                for id_, e in rel.keys.items()
+                if isinstance(e, exp.Column) and e.name in item.columns and id_ not in listed
+            }
             if item.required and not any(key <= set(mine.values()) for key in _list_unique(item)):
                 raise PrivacyUnitLost(
                     "An outer join that keeps public rows is answered as the list of keys of a GROUP BY only.",
@@ -257,7 +273,9 @@ class Measurements:
             bound = row_bound(item.rel, self._policy)
             if bound is None or bound > self._policy.limits.domain_cap:
                 if item.required:
-                    raise UnsupportedSQL("The public list of keys may be too long.", hint="The owner can declare `rows` of the public table.")
+                    raise UnsupportedSQL(
+                        "The public list of keys may be too long.", hint="The owner can declare `rows` of the public table."
+                    )
                 continue
             fetched.append((self._public(item, mine), tuple(mine)))
             listed |= set(mine)
@@ -289,7 +307,8 @@ class Measurements:
         made = made_of_sums(call, arguments, group.statistics)
         if made is None:
             raise UnsupportedSQL(
-                f"{call.text} is not answered over many people's rows.", hint="Use COUNT, SUM, AVG, MEDIAN, MIN, MAX, VARIANCE, STDDEV, CORR or COUNT(DISTINCT ...)."
+                f"{call.text} is not answered over many people's rows.",
+                hint="Use COUNT, SUM, AVG, MEDIAN, MIN, MAX, VARIANCE, STDDEV, CORR or COUNT(DISTINCT ...).",
             )
         return made, ""
 
@@ -301,7 +320,11 @@ class Measurements:
         text = "|".join(group.numbering.text(v) for v in values)
         if text not in group.distinct:
             m = min([group.grouping.max_rows, *(len(f.domain) for _, f in arguments if f.domain is not None and len(arguments) == 1)])
-            group.distinct[text] = (values, [f for _, f in arguments], Statistics(m, group.grouping.max_groups, self._epsilon, group.numbering.text))
+            group.distinct[text] = (
+                values,
+                [f for _, f in arguments],
+                Statistics(m, group.grouping.max_groups, self._epsilon, group.numbering.text),
+            )
         prefix = f"d{list(group.distinct).index(text)}"
         statistics = group.distinct[text][2]
         plain = replace(call, distinct=False)
@@ -321,7 +344,9 @@ class Measurements:
         if facts.type.kind not in (Kind.DATE, Kind.TIMESTAMP):
             bounds = Bounds(call, facts).interval
         elif facts.interval is None or not facts.interval.finite:
-            raise BoundsMissing(f"{call.text}: nothing bounds the dates.", hint="Ask the owner to declare bounds, or add WHERE column BETWEEN ... AND ...")
+            raise BoundsMissing(
+                f"{call.text}: nothing bounds the dates.", hint="Ask the owner to declare bounds, or add WHERE column BETWEEN ... AND ..."
+            )
         else:
             bounds = facts.interval
         level = _QUANTILES.get(call.function, call.parameter) or Fraction(0)
@@ -355,7 +380,11 @@ class Measurements:
                 call.function in ("MEDIAN", "QUANTILE_CONT"),
             ),
         )
-        note = f"{call.text} is answered as a quantile: a value near the {'smallest' if level == 0 else 'largest'}, not one person's." if call.function in ("MIN", "MAX") else ""
+        note = (
+            f"{call.text} is answered as a quantile: a value near the {'smallest' if level == 0 else 'largest'}, not one person's."
+            if call.function in ("MIN", "MAX")
+            else ""
+        )
         type_ = facts.type if facts.type.kind in (Kind.DATE, Kind.TIMESTAMP, Kind.INT) else DOUBLE
         return Made((slot,), (Fraction(1),), lambda s: s[slot], Facts(type_, facts.interval, nullable=False, integral=whole), note)
 
@@ -371,7 +400,9 @@ class Measurements:
     def items(self, outputs: Mapping[str, tuple[str, ...]]) -> tuple[Item, ...]:
         """Answers to be priced; ``outputs`` names the output columns of each (measurement, item)."""
         return tuple(
-            Item(label, outputs.get(f"{group.name}|{key}", ()), group.name, shares) for group in self._groups.values() for key, (label, shares) in group.items.items()
+            Item(label, outputs.get(f"{group.name}|{key}", ()), group.name, shares)
+            for group in self._groups.values()
+            for key, (label, shares) in group.items.items()
         )
 
     def _finished(self, group: _Group) -> Measurement:
@@ -382,17 +413,37 @@ class Measurements:
         if group.statistics.slots:
             named = {f"{group.name}_{slot}": s for slot, s in group.statistics.slots.items()}
             statement = render(sums(group.grouping, named), dialect)
-            parts.append(Part(statement, tuple(_statistic(name, s.kind, m * s.row_largest if s.kind != "units" else 1, s.grid) for name, s in named.items())))
+            parts.append(
+                Part(
+                    statement,
+                    tuple(_statistic(name, s.kind, m * s.row_largest if s.kind != "units" else 1, s.grid) for name, s in named.items()),
+                )
+            )
             threshold = next((name for name, s in named.items() if s.kind == "units"), None) if group.threshold else None
         for n, (values, facts, statistics) in enumerate(group.distinct.values()):
             named = {f"{group.name}_d{n}{slot}": s for slot, s in statistics.slots.items()}
             most = min([m, *(len(f.domain) for f in facts if f.domain is not None and len(values) == 1)])
             limited = replace(group.grouping, max_rows=most)  # the statement keeps exactly as many values as M allows
             statement = render(distinct(limited, values, named), dialect)
-            parts.append(Part(statement, tuple(_statistic(name, "distinct" if s.kind == "rows" else s.kind, most * s.row_largest, s.grid) for name, s in named.items())))
+            parts.append(
+                Part(
+                    statement,
+                    tuple(
+                        _statistic(name, "distinct" if s.kind == "rows" else s.kind, most * s.row_largest, s.grid)
+                        for name, s in named.items()
+                    ),
+                )
+            )
         for value, facts, selections in group.binned.values():
             first = next(iter(selections.values()))
-            ends = tuple(_end(b, facts) for b in ((first.lower + 0.5, first.upper - 0.5) if first.integral and facts.type.kind is not Kind.TIMESTAMP else (first.lower, first.upper)))
+            ends = tuple(
+                _end(b, facts)
+                for b in (
+                    (first.lower + 0.5, first.upper - 0.5)
+                    if first.integral and facts.type.kind is not Kind.TIMESTAMP
+                    else (first.lower, first.upper)
+                )
+            )
             statement = render(bins(group.grouping, value, first, lambda e, f=facts: _ordinal(e, f), ends), dialect)  # type: ignore[misc, arg-type]
             parts.append(Part(statement, (), tuple(selections.values())))
         tables = self._tables(group.inner)
@@ -432,11 +483,9 @@ def _list_unique(item: KeyList) -> list[frozenset[str]]:
     rel = item.rel
     while isinstance(rel, (Filter, Project)):
         if isinstance(rel, Project):
-            inner = rel.input
-            if isinstance(inner, (Aggregate, Scan)) or True:
-                passed = {e.name: id_ for id_, e in rel.columns.items() if isinstance(e, exp.Column)}
-                nested = _list_unique(KeyList(inner, {}, required=False))
-                return [frozenset(passed[c] for c in key) for key in nested if all(c in passed for c in key)]
+            passed = {e.name: id_ for id_, e in rel.columns.items() if isinstance(e, exp.Column)}
+            nested = _list_unique(KeyList(rel.input, {}, required=False))
+            return [frozenset(passed[c] for c in key) for key in nested if all(c in passed for c in key)]
         rel = rel.input
     if isinstance(rel, Aggregate) and rel.sets is None:
         return [frozenset(rel.keys)]
@@ -459,20 +508,16 @@ def row_bound(rel: Rel, policy: Policy) -> int | None:
         case SetOperation():
             left, right = row_bound(rel.left, policy), row_bound(rel.right, policy)
             return None if left is None or right is None else left + right
-        case _:
-            from dpjupyter.engine.model import Join, Sort, Window  # noqa: PLC0415
-
-            if isinstance(rel, Join):
-                left, right = row_bound(rel.left, policy), row_bound(rel.right, policy)
-                if rel.kind in ("semi", "anti"):
-                    return left
-                return None if left is None or right is None else max(left, 1) * max(right, 1)
-            if isinstance(rel, Window):
-                return row_bound(rel.input, policy)
-            if isinstance(rel, Sort):
-                bound = row_bound(rel.input, policy)
-                return bound if rel.limit is None else rel.limit if bound is None else min(rel.limit, bound)
-            return None
+        case Join():
+            left, right = row_bound(rel.left, policy), row_bound(rel.right, policy)
+            if rel.kind in ("semi", "anti"):
+                return left
+            return None if left is None or right is None else max(left, 1) * max(right, 1)
+        case Window() | Shared():
+            return row_bound(rel.input, policy)
+        case Sort():
+            bound = row_bound(rel.input, policy)
+            return bound if rel.limit is None else rel.limit if bound is None else min(rel.limit, bound)
 
 
 def _ordinal(value: exp.Expression, facts: Facts) -> exp.Expression:
@@ -495,15 +540,8 @@ def _end(bound: float, facts: Facts) -> exp.Expression:
 
 
 def _date(days: int) -> str:
-    import datetime  # noqa: PLC0415
-
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=days)).isoformat()
+    return (dt.date(1970, 1, 1) + dt.timedelta(days=days)).isoformat()
 
 
 def _timestamp(microseconds: int) -> str:
-    import datetime  # noqa: PLC0415
-
-    return (datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=microseconds)).isoformat(sep=" ")  # noqa: DTZ001 - without time zone
-
-
-_ = PublicTable
+    return (dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=microseconds)).isoformat(sep=" ")  # noqa: DTZ001 - without time zone

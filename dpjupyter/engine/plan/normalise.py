@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import columns_of, names_in
+from dpjupyter.engine.algebra import columns_of, conjunction, conjuncts, names_in
 from dpjupyter.engine.model import (
     Aggregate,
     BoundSubquery,
@@ -17,18 +17,10 @@ from dpjupyter.engine.model import (
     Rel,
     Scan,
     SetOperation,
+    Shared,
     Sort,
     Window,
 )
-
-
-def conjuncts(node: exp.Expression) -> list[exp.Expression]:
-    """The AND-ed parts of a condition."""
-    if isinstance(node, exp.Paren):
-        return conjuncts(node.this)
-    if isinstance(node, exp.And):
-        return conjuncts(node.left) + conjuncts(node.right)
-    return [node]
 
 
 def push_filters(rel: Rel) -> Rel:
@@ -45,12 +37,12 @@ def push_filters(rel: Rel) -> Rel:
                     kept.append(part)
                 else:
                     inner = pushed
-            return Filter(inner, exp.and_(*kept)) if kept else inner
+            return Filter(inner, conjunction(*kept)) if kept else inner
         case Scan() | Constants():
             return rel
         case Join() | SetOperation():
             return replace(rel, left=push_filters(rel.left), right=push_filters(rel.right))
-        case Project() | Aggregate() | Window() | Sort():
+        case Project() | Aggregate() | Window() | Sort() | Shared():
             return replace(rel, input=push_filters(rel.input))
 
 
@@ -64,7 +56,7 @@ def _into_join(rel: Rel, part: exp.Expression) -> Rel | None:
                     inner = _into_join(getattr(rel, side), part)
                     return None if inner is None else replace(rel, **{side: inner})
             if needed <= set(columns_of(left)) | set(columns_of(right)):
-                return replace(rel, kind="inner", condition=part if condition is None else exp.and_(condition, part))
+                return replace(rel, kind="inner", condition=part if condition is None else conjunction(condition, part))
             return None
         case Filter(input=inner):
             pushed = _into_join(inner, part)
@@ -115,6 +107,8 @@ def prune(rel: Rel, needed: frozenset[str], keep: frozenset[str] = frozenset()) 
                 right_fields=rights,
                 fields=tuple(rel.fields[i] for i in kept),
             )
+        case Shared():
+            return rel
         case Sort():
             return replace(rel, input=prune(rel.input, needed | frozenset(n for o in rel.order for n in names_in(o)), keep))
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import columns_of, inputs, names_in, walk
+from dpjupyter.engine.algebra import columns_of, expressions, inputs, names_in, walk
 from dpjupyter.engine.model import (
     Aggregate,
+    Ask,
     BoundQuery,
     BoundSubquery,
     Constants,
-    Facts,
     Filter,
     Join,
     Measurement,
@@ -24,7 +25,9 @@ from dpjupyter.engine.model import (
     Rel,
     Scan,
     SetOperation,
+    Shared,
     Sort,
+    SqlType,
     Window,
 )
 from dpjupyter.engine.plan.measure import row_bound
@@ -58,11 +61,17 @@ def assemble(planner: Planner, relation: Relation, bound: BoundQuery, policy: Po
                 name, item = measurements.calls[id_]
                 by_item.setdefault(f"{name}|{item}", []).append(f.name)
     outputs = tuple(
-        Output(f.name, f.id, relation.facts[f.id].type, next((measurements.released[i] for i in shows[f.id] if i in measurements.released), None), bool(shows[f.id] & measurements.key_ids))
+        Output(
+            f.name,
+            f.id,
+            relation.facts[f.id].type,
+            next((measurements.released[i] for i in shows[f.id] if i in measurements.released), None),
+            bool(shows[f.id] & measurements.key_ids),
+        )
         for f in bound.outputs
     )
     kept = tuple(m for name, m in finished.items() if name not in constant)
-    tables = {t for t in measurements.tables()} if kept else set[str]()
+    tables = set(measurements.tables()) if kept else set[str]()
     notes = [*measurements.notes, *_notes(kept)]
     return Plan(
         kept,
@@ -96,22 +105,20 @@ def _with_constants(rel: Rel, constant: dict[str, Constants]) -> Rel:
     return _replaced(rel, lambda r: _with_constants(r, constant))
 
 
-def _replaced(rel: Rel, change: object) -> Rel:
+def _replaced(rel: Rel, change: Callable[[Rel], Rel]) -> Rel:
     match rel:
         case Scan() | Constants():
             result = rel
         case Join() | SetOperation():
-            result = replace(rel, left=change(rel.left), right=change(rel.right))  # type: ignore[operator]
-        case Filter() | Project() | Aggregate() | Window() | Sort():
-            result = replace(rel, input=change(rel.input))  # type: ignore[operator]
+            result = replace(rel, left=change(rel.left), right=change(rel.right))
+        case Filter() | Project() | Aggregate() | Window() | Sort() | Shared():
+            result = replace(rel, input=change(rel.input))
     for sub in [s for e in _expressions(result) for s in e.find_all(BoundSubquery)]:
-        sub.set("rel", change(sub.args["rel"]))  # type: ignore[operator]
+        sub.set("rel", change(sub.args["rel"]))
     return result
 
 
 def _expressions(rel: Rel) -> list[exp.Expression]:
-    from dpjupyter.engine.algebra import expressions  # noqa: PLC0415
-
     return list(expressions(rel))
 
 
@@ -135,17 +142,20 @@ class _Fetch:
         bound = row_bound(rel, self._policy)
         cap = self._policy.limits.public_row_cap
         if bound is None or bound > cap:
-            raise UnsupportedSQL(f"A public result of unknown size or more than {cap} rows would have to be fetched.", hint="Aggregate the public table or add LIMIT.")
+            raise UnsupportedSQL(
+                f"A public result of unknown size or more than {cap} rows would have to be fetched.",
+                hint="Aggregate the public table or add LIMIT.",
+            )
         name = f"p{len(self._publics)}"
         self._publics[name] = PublicTable(name, render(rel, self._policy.dialect), _types(rel, self._policy))
         return Scan(name, {id_: id_ for id_ in columns_of(rel)})
 
 
-def _types(rel: Rel, policy: Policy) -> tuple[tuple[str, object], ...]:  # type: ignore[type-arg]
+def _types(rel: Rel, policy: Policy) -> tuple[tuple[str, SqlType], ...]:
     from dpjupyter.engine.plan.relations import Planner  # noqa: PLC0415
 
-    facts = Planner(policy, _EMPTY, 1_000_000).visit(rel).facts
-    return tuple((id_, facts[id_].type) for id_ in columns_of(rel))  # type: ignore[misc]
+    facts = Planner(policy, Ask(), 1_000_000).visit(rel).facts
+    return tuple((id_, facts[id_].type) for id_ in columns_of(rel))
 
 
 def _shown(rel: Rel, id_: str) -> set[str]:
@@ -192,9 +202,3 @@ def _dependencies(rel: Rel, id_: str) -> set[str]:
         for name in names & set(columns_of(inner)):
             found |= _dependencies(inner, name)
     return found
-
-
-from dpjupyter.engine.model import Ask  # noqa: E402
-
-_EMPTY = Ask()
-_ = Facts

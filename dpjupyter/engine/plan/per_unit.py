@@ -29,7 +29,9 @@ def aggregate_per_unit(rel: Aggregate, inner: Relation, policy: Policy, max_rows
     holders = {id_ for id_, e in rel.keys.items() if isinstance(e, exp.Column) and e.name in unit.ids}
     if rel.sets is not None:
         if not all(s & holders for s in rel.sets):
-            raise PrivacyUnitLost("A grouping set leaves out the privacy unit that the others have.", hint="Keep the unit in every set, or in none.")
+            raise PrivacyUnitLost(
+                "A grouping set leaves out the privacy unit that the others have.", hint="Keep the unit in every set, or in none."
+            )
         if len(rel.sets) > 1:
             raise UnsupportedSQL("Several grouping sets per person are not answered.", hint="Write one GROUP BY for each set.")
     keys = {id_: scalar.total(e, inner.facts, policy.dialect) for id_, e in rel.keys.items()}
@@ -71,11 +73,18 @@ def _facts(call: Call, argument: Facts | None, rows: int) -> Facts:
             return Facts(DOUBLE, argument.interval, from_unit=argument.from_unit)
         case "MIN" | "MAX" | "ANY_VALUE" if argument is not None and argument.type.kind is not Kind.OTHER:
             return replace(argument, nullable=True)
-        case "MEDIAN" | "QUANTILE_CONT" | "QUANTILE_DISC" if argument is not None and argument.type.kind in (Kind.INT, Kind.DECIMAL, Kind.FLOAT):
-            return replace(argument, type=DOUBLE if call.function != "QUANTILE_DISC" else argument.type, nullable=True, domain=None, integral=False)
+        case "MEDIAN" | "QUANTILE_CONT" | "QUANTILE_DISC" if argument is not None and argument.type.kind in (
+            Kind.INT,
+            Kind.DECIMAL,
+            Kind.FLOAT,
+        ):
+            return replace(
+                argument, type=DOUBLE if call.function != "QUANTILE_DISC" else argument.type, nullable=True, domain=None, integral=False
+            )
         case _:
             raise UnsupportedSQL(
-                f"{call.text}: per person, this aggregate is not answered.", hint="Per person: COUNT, SUM, AVG, MIN, MAX, MEDIAN, BOOL_AND, BOOL_OR."
+                f"{call.text}: per person, this aggregate is not answered.",
+                hint="Per person: COUNT, SUM, AVG, MIN, MAX, MEDIAN, BOOL_AND, BOOL_OR.",
             )
 
 
@@ -85,20 +94,26 @@ def _summed(argument: Facts, rows: int) -> Interval | None:
     return Interval(rows * min(argument.interval.lower, 0.0), rows * max(argument.interval.upper, 0.0))
 
 
-def _float_sum(call: Call, argument: exp.Expression, facts: Facts, rows: int, calls: dict[str, Call], fresh: Callable[[], str]) -> tuple[exp.Expression, Facts]:
+def _float_sum(
+    call: Call, argument: exp.Expression, facts: Facts, rows: int, calls: dict[str, Call], fresh: Callable[[], str]
+) -> tuple[exp.Expression, Facts]:
     """SUM or AVG of DOUBLE as integers: a float sum's last bits depend on the order the warehouse happened to add in."""
     if facts.interval is None or not facts.interval.finite:
-        raise BoundsMissing(f"{call.text} per person needs bounds.", hint=f"Clamp the value: {call.function}(LEAST(GREATEST(x, 0), 100)), or ask the owner to declare bounds.")
+        raise BoundsMissing(
+            f"{call.text} per person needs bounds.",
+            hint=f"Clamp the value: {call.function}(LEAST(GREATEST(x, 0), 100)), or ask the owner to declare bounds.",
+        )
     largest = max(abs(facts.interval.lower), abs(facts.interval.upper), 2.0**-300)
     grid = 2.0 ** math.floor(math.log2(largest / _STEPS))
     total, count = fresh(), fresh()
     value = row_integer(argument, facts.interval, grid)
     calls[total] = Call("SUM", (value,), call.distinct, text=call.text)
-    summed = exp.Mul(this=exp.Cast(this=column(total), to=exp.DataType.build("DOUBLE")), expression=exp.Literal.number(f"{grid!r}e0" if "e" not in repr(grid) else repr(grid)))
+    summed = exp.Mul(
+        this=exp.Cast(this=column(total), to=exp.DataType.build("DOUBLE")),
+        expression=exp.Literal.number(f"{grid!r}e0" if "e" not in repr(grid) else repr(grid)),
+    )
     if call.function == "SUM":
         return summed, Facts(DOUBLE, _summed(facts, rows))
     calls[count] = Call("COUNT", (value.copy(),), call.distinct, text=call.text)
     divided = exp.Div(this=summed, expression=exp.Nullif(this=column(count), expression=exp.Literal.number(0)))
     return divided, Facts(DOUBLE, facts.interval)
-
-

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import columns_of, signature, walk
+from dpjupyter.engine.algebra import columns_of, conjunction, signature, walk
 from dpjupyter.engine.model import Aggregate, Call, Filter, Interval, Join, Kind, Project, Rel, Selection, SetOperation, Shared, Window
 from dpjupyter.engine.plan.fixed_point import bigint, clamp, double, is_missing, number, row_integer
 from dpjupyter.engine.plan.statistics import Sum
@@ -65,9 +65,14 @@ def _at_most_rows(rel: Rel, unit: str, keys: list[str], order: list[exp.Ordered]
     """At most ``most`` rows of each (unit, keys), picked by hash. Only those that have more are sorted: most have not."""
     rows, partition = Shared(rel), [unit, *keys]
     many, ids = fresh(), {id_: fresh() for id_ in partition}
-    heavy = Shared(Filter(Aggregate(rows, {ids[i]: column(i) for i in partition}, {many: Call("COUNT_STAR")}), exp.GT(this=column(many), expression=number(most))))
-    same = exp.and_(
-        exp.EQ(this=column(unit), expression=column(ids[unit])), *(exp.NullSafeEQ(this=column(k), expression=column(ids[k])) for k in keys), copy=False
+    heavy = Shared(
+        Filter(
+            Aggregate(rows, {ids[i]: column(i) for i in partition}, {many: Call("COUNT_STAR")}),
+            exp.GT(this=column(many), expression=number(most)),
+        )
+    )
+    same = conjunction(
+        exp.EQ(this=column(unit), expression=column(ids[unit])), *(exp.NullSafeEQ(this=column(k), expression=column(ids[k])) for k in keys)
     )
     light = Join(rows, heavy, "anti", same)
     cut = _ranked(Join(rows, heavy, "semi", same.copy()), exp.RowNumber(), partition, order, most, fresh)
@@ -119,7 +124,7 @@ def _with_centred(rel: Rel, statistics: Mapping[str, Sum], fresh: Callable[[], s
 
 
 def _centred(value: exp.Expression, bounds: Interval, middle: float, *, floating: bool) -> exp.Expression:
-    """value limited to its bounds, less the middle; NULL where it is missing. Limited first, so that no square is infinite."""
+    """Value limited to its bounds, less the middle; NULL where it is missing. Limited first, so that no square is infinite."""
     low, high = bounds.lower, bounds.upper
     ifs = [exp.If(this=is_missing(value, floating=True), true=exp.null())] if floating else []
     ifs += [
@@ -134,7 +139,7 @@ def sums(grouping: Grouping, statistics: Mapping[str, Sum]) -> Rel:
     rows, statistics = _with_centred(grouping.known(), statistics, grouping.fresh)
     if grouping.single_row:
         calls = {name: _single(s) for name, s in statistics.items()}
-        return _total(Aggregate(rows, grouping.keys, calls), grouping)
+        return _total(Aggregate(rows, grouping.keys, calls))
     return _per_unit_sums(grouping, rows, statistics)
 
 
@@ -146,7 +151,9 @@ def _single(statistic: Sum) -> Call:
         return Call("COUNT", (statistic.value.copy(),))
     integer = row_value(statistic)
     if statistic.exact or statistic.form != "value":
-        return Call("SUM", (_less(clamp(integer, statistic.low + statistic.center, statistic.high + statistic.center), integer, statistic.center),))
+        return Call(
+            "SUM", (_less(clamp(integer, statistic.low + statistic.center, statistic.high + statistic.center), integer, statistic.center),)
+        )
     return Call("SUM", (_minus(integer, statistic.center),))
 
 
@@ -203,7 +210,7 @@ def _per_unit_sums(grouping: Grouping, rows: Rel, statistics: Mapping[str, Sum])
     rel: Rel = Project(per_unit, {**shown, **_key_columns(grouping.keys), **limited}) if shown or grouping.keys or limited else per_unit
     if not grouping.all_groups:
         rel = _at_most_rows(rel, unit, [], _hash([unit, *grouping.keys], grouping.salt), grouping.max_groups, fresh)
-    return _total(Aggregate(rel, _key_columns(grouping.keys), totals), grouping)
+    return _total(Aggregate(rel, _key_columns(grouping.keys), totals))
 
 
 def _at_most(count: exp.Expression, most: int) -> exp.Expression:
@@ -227,12 +234,18 @@ def _limited_sum(
     else:
         total = partial(Call("SUM", (integer,)))
         if statistic.center:
-            total = exp.Paren(this=exp.Sub(this=total, expression=exp.Mul(this=_wide(number(statistic.center), dialect), expression=_wide(counted.copy(), dialect))))
+            total = exp.Paren(
+                this=exp.Sub(
+                    this=total, expression=exp.Mul(this=_wide(number(statistic.center), dialect), expression=_wide(counted.copy(), dialect))
+                )
+            )
     if not statistic.weighted:
         return bigint(clamp(total, low, high))
     # A unit with more rows than its limit counts as m average rows of its own, as its row count does.
     # DOUBLE is exact here: limits stay below 2^53, and what is larger is cut to them anyway.
-    scaled = exp.Round(this=exp.Div(this=exp.Mul(this=double(total.copy()), expression=number(float(m))), expression=double(counted.copy())))
+    scaled = exp.Round(
+        this=exp.Div(this=exp.Mul(this=double(total.copy()), expression=number(float(m))), expression=double(counted.copy()))
+    )
     over = exp.GT(this=counted.copy(), expression=number(m))
     return bigint(clamp(share(exp.Case(ifs=[exp.If(this=over, true=scaled)], default=double(total))), low, high))
 
@@ -259,7 +272,7 @@ def _decimal(value: int, scale: int) -> str:
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}"
 
 
-def _total(rel: Aggregate, grouping: Grouping) -> Rel:
+def _total(rel: Aggregate) -> Rel:
     """The last aggregation; over no rows at all a global one is zero, not NULL."""
     if rel.keys:
         return rel
@@ -273,7 +286,7 @@ def distinct(grouping: Grouping, values: list[exp.Expression], statistics: Mappi
     ids = [fresh() for _ in values]
     present = [_present(v.copy()) for v in values]
     keyed = {**grouping.keys, **dict(zip(ids, values, strict=True))}
-    rel: Rel = Filter(grouping.known(), exp.and_(*present, copy=False))
+    rel: Rel = Filter(grouping.known(), conjunction(*present))
     if not grouping.single_row:
         assert grouping.unit is not None
         unit = fresh()
@@ -284,13 +297,22 @@ def distinct(grouping: Grouping, values: list[exp.Expression], statistics: Mappi
         keyed = {**_key_columns(grouping.keys), **{i: column(i) for i in ids}}
     each = Aggregate(rel, keyed, {})
     # A distinct value is a row of its own from here on, and never NULL.
-    moved = {name: replace(s, value=column(ids[0]) if s.value is not None else None, other=column(ids[0]) if s.other is not None else None) for name, s in statistics.items()}
+    moved = {
+        name: replace(s, value=column(ids[0]) if s.value is not None else None, other=column(ids[0]) if s.other is not None else None)
+        for name, s in statistics.items()
+    }
     rows, moved = _with_centred(each, moved, fresh)
-    return _total(Aggregate(rows, _key_columns(grouping.keys), {name: _single(s) for name, s in moved.items()}), grouping)
+    return _total(Aggregate(rows, _key_columns(grouping.keys), {name: _single(s) for name, s in moved.items()}))
 
 
 # ---------------------------------------------------------------- bins
-def bins(grouping: Grouping, value: exp.Expression, selection: Selection, ordinal: Callable[[exp.Expression], exp.Expression], ends: tuple[exp.Expression, exp.Expression]) -> Rel:
+def bins(
+    grouping: Grouping,
+    value: exp.Expression,
+    selection: Selection,
+    ordinal: Callable[[exp.Expression], exp.Expression],
+    ends: tuple[exp.Expression, exp.Expression],
+) -> Rel:
     """Keys, bin number, weighted rows. A unit with n > m rows in a group weighs m/n for each."""
     fresh = grouping.fresh
     bin_, rows, weight = fresh(), fresh(), fresh()
@@ -319,7 +341,12 @@ def bins(grouping: Grouping, value: exp.Expression, selection: Selection, ordina
     m = grouping.max_rows
     part = bigint(exp.Floor(this=exp.Div(this=number(float(WEIGHT_ONE * m)), expression=double(column(total)))))
     heavy = exp.Case(ifs=[exp.If(this=exp.GT(this=column(total), expression=number(m)), true=part)], default=number(WEIGHT_ONE))
-    shown = {unit: column(unit), **_key_columns(grouping.keys), bin_: column(bin_), weighted: exp.Mul(this=column(rows), expression=exp.Paren(this=heavy))}
+    shown = {
+        unit: column(unit),
+        **_key_columns(grouping.keys),
+        bin_: column(bin_),
+        weighted: exp.Mul(this=column(rows), expression=exp.Paren(this=heavy)),
+    }
     rel = Project(rel, shown)
     if not grouping.all_groups:
         rel = _ranked(rel, exp.DenseRank(), [unit], _hash([unit, *grouping.keys], grouping.salt), grouping.max_groups, fresh)
@@ -338,10 +365,11 @@ def _weighted_bins(grouping: Grouping, rows: Rel, binned: exp.Expression, bin_: 
     counted = Aggregate(flat, {ids[i]: column(i) for i in ids}, {many: Call("COUNT_STAR")})
     part = bigint(exp.Floor(this=exp.Div(this=number(float(WEIGHT_ONE * m)), expression=double(column(many)))))
     heavy = Project(Filter(counted, exp.GT(this=column(many), expression=number(m))), {**{i: column(i) for i in ids.values()}, share: part})
-    same = exp.and_(
+    same = conjunction(
         exp.EQ(this=column(unit), expression=column(ids[unit])),
         *(exp.NullSafeEQ(this=column(k), expression=column(ids[k])) for k in grouping.keys),
-        copy=False,
     )
     weighted = exp.Coalesce(this=column(share), expressions=[number(WEIGHT_ONE)])
-    return Aggregate(Join(flat, heavy, "left", same), {**_key_columns(grouping.keys), bin_: column(bin_)}, {weight: Call("SUM", (bigint(weighted),))})
+    return Aggregate(
+        Join(flat, heavy, "left", same), {**_key_columns(grouping.keys), bin_: column(bin_)}, {weight: Call("SUM", (bigint(weighted),))}
+    )

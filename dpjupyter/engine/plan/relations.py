@@ -56,7 +56,11 @@ class _Opened:
 
     def lowered(self, dialect: str) -> exp.Expression:
         """The expression made total, its subqueries back in place."""
-        return substitute(scalar.total(self.expr, self.facts, dialect), self.aside) if self.aside else scalar.total(self.expr, self.facts, dialect)
+        return (
+            substitute(scalar.total(self.expr, self.facts, dialect), self.aside)
+            if self.aside
+            else scalar.total(self.expr, self.facts, dialect)
+        )
 
 
 class Planner:
@@ -131,14 +135,20 @@ class Planner:
                 )
             if inner.released and relation.private:
                 raise UnsupportedSQL(
-                    "A released number cannot select private rows in the same query.", hint="Ask for it first and write it as a literal.", place=place_of(node)
+                    "A released number cannot select private rows in the same query.",
+                    hint="Ask for it first and write it as a literal.",
+                    place=place_of(node),
                 )
             released |= inner.released
             this = self.lowered(node.this, relation) if node.this is not None else None
             id_ = self.fresh()
             aside[id_] = BoundSubquery(this=this, rel=inner.rel, kind=node.args["kind"], field=node.args.get("field"))
             scalar_value = node.args["kind"] == "scalar"
-            facts[id_] = replace(inner.facts[node.args["field"]], nullable=True, domain=None) if scalar_value else Facts(BOOL, Interval(0, 1), domain=(False, True))
+            facts[id_] = (
+                replace(inner.facts[node.args["field"]], nullable=True, domain=None)
+                if scalar_value
+                else Facts(BOOL, Interval(0, 1), domain=(False, True))
+            )
             if node is expr:
                 expr = column(id_)
             else:
@@ -191,9 +201,15 @@ class Planner:
         if inner.unit is not None:
             carried = _unit_columns(inner.unit) - set(lowered)
             lowered |= {id_: column(id_) for id_ in sorted(carried)}
-            result = replace(result, facts={**facts, **{id_: inner.facts[id_] for id_ in carried}}, unit=_renamed_unit(inner.unit, passed, carried))
+            result = replace(
+                result, facts={**facts, **{id_: inner.facts[id_] for id_ in carried}}, unit=_renamed_unit(inner.unit, passed, carried)
+            )
         lists = tuple(
-            replace(item, columns={new: item.columns[old] for new, old in passed.items() if old in item.columns} | {i: c for i, c in item.columns.items() if i in lowered})
+            replace(
+                item,
+                columns={new: item.columns[old] for new, old in passed.items() if old in item.columns}
+                | {i: c for i, c in item.columns.items() if i in lowered},
+            )
             for item in inner.lists
         )
         return replace(result, rel=Project(inner.rel, lowered), lists=lists)
@@ -207,7 +223,9 @@ class Planner:
         keys = dict(rel.keys)
         for expr in [*keys.values(), *(a for c in rel.calls.values() for a in c.arguments)]:
             if self._opened(expr, inner).aside:
-                raise UnsupportedSQL("A subquery inside an aggregate or GROUP BY is not answered.", hint="Join its result instead.", place=place_of(expr))
+                raise UnsupportedSQL(
+                    "A subquery inside an aggregate or GROUP BY is not answered.", hint="Join its result instead.", place=place_of(expr)
+                )
         plain = {e.name for e in keys.values() if isinstance(e, exp.Column)}
         if inner.unit.path is not None and any(scalar_from_unit(e, inner) for e in keys.values()):
             inner = self.units.resolved(inner)
@@ -238,7 +256,9 @@ class Planner:
         facts |= {id_: Facts(BIGINT, Interval(0, 1), nullable=False, integral=True) for id_ in rel.grouping}
         unique = frozenset({frozenset(keys)}) if rel.sets is None else frozenset[frozenset[str]]()
         cap = 1 if not keys and rel.sets is None else inner.cap if rel.sets is None else None
-        return Relation(replace(rel, input=inner.rel, keys=keys, calls=calls), facts, released=inner.released, unique=unique, enforced=unique, cap=cap)
+        return Relation(
+            replace(rel, input=inner.rel, keys=keys, calls=calls), facts, released=inner.released, unique=unique, enforced=unique, cap=cap
+        )
 
     def _window(self, rel: Window) -> Relation:
         inner = self.visit(rel.input)
@@ -278,7 +298,9 @@ class Planner:
             kind = scalar.facts(function.this, inner.facts).type.kind
             if kind is Kind.FLOAT or not isinstance(function, exp.Sum):
                 raise UnsupportedSQL(
-                    "Sums of DOUBLE in a window over private rows depend on the order of computation.", hint="CAST the column to DECIMAL(18, 6) and use SUM.", place=place_of(window)
+                    "Sums of DOUBLE in a window over private rows depend on the order of computation.",
+                    hint="CAST the column to DECIMAL(18, 6) and use SUM.",
+                    place=place_of(window),
                 )
 
     def _total_order(self, window: exp.Window, inner: Relation) -> None:
@@ -287,11 +309,17 @@ class Planner:
         if isinstance(function, _PEER_FUNCTIONS):
             return
         order = _order_of(window)
-        if not order and not isinstance(function, (exp.RowNumber, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue)) and window.args.get("spec") is None:
+        if (
+            not order
+            and not isinstance(function, (exp.RowNumber, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue))
+            and window.args.get("spec") is None
+        ):
             return
         if any(f.type.kind is Kind.OTHER for f in inner.facts.values()):
             raise UnsupportedSQL(
-                "Rows with lists, structs or blobs have no total order here, so this window could pick any of several.", hint="Leave those columns out.", place=place_of(window)
+                "Rows with lists, structs or blobs have no total order here, so this window could pick any of several.",
+                hint="Leave those columns out.",
+                place=place_of(window),
             )
         present = {o.this.name for o in order if isinstance(o.this, exp.Column)}
         more = [exp.Ordered(this=column(id_)) for id_ in sorted(inner.facts) if id_ not in present]
@@ -300,7 +328,11 @@ class Planner:
     @staticmethod
     def _window_facts(window: exp.Window, inner: Relation) -> Facts:
         function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
-        argument = scalar.facts(function.this, inner.facts) if isinstance(function.this, exp.Expression) and not isinstance(function.this, exp.Star) else None
+        argument = (
+            scalar.facts(function.this, inner.facts)
+            if isinstance(function.this, exp.Expression) and not isinstance(function.this, exp.Star)
+            else None
+        )
         match function:
             case exp.RowNumber() | exp.Rank() | exp.DenseRank() | exp.Ntile() | exp.Count():
                 return Facts(BIGINT, Interval(0, float("inf")), nullable=False, integral=True, from_unit=False)
@@ -314,11 +346,13 @@ class Planner:
                 return Facts(SqlType.parse("DOUBLE"), None, from_unit=argument is not None and argument.from_unit)
 
     # ------------------------------------------------------------ sets and order
-    def _set_operation(self, rel: SetOperation) -> Relation:  # noqa: C901 - one operator, its cases beside one another
+    def _set_operation(self, rel: SetOperation) -> Relation:
         left, right = self.visit(rel.left), self.visit(rel.right)
         what = f"{rel.kind.upper()}{' ALL' if rel.all else ''}"
         if left.private != right.private:
-            raise PrivacyUnitLost(f"{what} of private and public rows: some rows would belong to nobody.", hint="Aggregate the private side first.")
+            raise PrivacyUnitLost(
+                f"{what} of private and public rows: some rows would belong to nobody.", hint="Aggregate the private side first."
+            )
         facts = {
             new: _hull([left.facts[a], right.facts[b]]) if rel.kind != "except" else left.facts[a]
             for new, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True)
@@ -332,7 +366,8 @@ class Planner:
         for side in (left, right):
             no_outer_rows(side)
         left, right = self.units.resolved(left), self.units.resolved(right)
-        assert left.unit is not None and right.unit is not None
+        assert left.unit is not None
+        assert right.unit is not None
         if left.unit.type is None or right.unit.type is None or left.unit.type.kind is not right.unit.type.kind:
             raise PrivacyUnitLost(f"The sides of {what} have privacy units of different types.")
         tables = left.tables | right.tables
@@ -347,27 +382,46 @@ class Planner:
                 right_fields=(*rel.right_fields, right.unit.id),
                 fields=(*rel.fields, id_),
             )
-            same = {n for n, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True) if a in left.unit.ids and b in right.unit.ids}
+            same = {
+                n
+                for n, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True)
+                if a in left.unit.ids and b in right.unit.ids
+            }
             return Relation(wide, facts, Unit(frozenset({id_, *same}), left.unit.type), tables)
-        same = frozenset(n for n, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True) if a in left.unit.ids and b in right.unit.ids)
+        same = frozenset(
+            n for n, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True) if a in left.unit.ids and b in right.unit.ids
+        )
         if not same:
-            raise PrivacyUnitLost(f"{what} compares rows of different people.", hint="Select the privacy unit in the same place on both sides.")
+            raise PrivacyUnitLost(
+                f"{what} compares rows of different people.", hint="Select the privacy unit in the same place on both sides."
+            )
         return Relation(replace(rel, left=left.rel, right=right.rel), facts, Unit(same, left.unit.type), tables)
 
     def _public_set_operation(self, rel: SetOperation, left: Relation, right: Relation, facts: dict[str, Facts]) -> Relation:
         cap = None if left.cap is None or right.cap is None else left.cap + right.cap
         unique = frozenset[frozenset[str]]() if rel.all else frozenset({frozenset(rel.fields)})
-        return Relation(replace(rel, left=left.rel, right=right.rel), facts, released=left.released or right.released, unique=unique, enforced=unique, cap=cap)
+        return Relation(
+            replace(rel, left=left.rel, right=right.rel),
+            facts,
+            released=left.released or right.released,
+            unique=unique,
+            enforced=unique,
+            cap=cap,
+        )
 
     def _sort(self, rel: Sort) -> Relation:
         inner = self.visit(rel.input)
         if inner.private:
             if rel.limit is not None or rel.offset:
                 raise PrivacyUnitLost(
-                    "LIMIT over private rows picks particular people.", hint="Aggregate first; LIMIT the result.", place=place_of(rel.order[0]) if rel.order else None
+                    "LIMIT over private rows picks particular people.",
+                    hint="Aggregate first; LIMIT the result.",
+                    place=place_of(rel.order[0]) if rel.order else None,
                 )
             return inner  # the order of private rows has no effect on any aggregate answered here
-        order = tuple(exp.Ordered(this=self.lowered(o.this, inner), desc=o.args.get("desc"), nulls_first=o.args.get("nulls_first")) for o in rel.order)
+        order = tuple(
+            exp.Ordered(this=self.lowered(o.this, inner), desc=o.args.get("desc"), nulls_first=o.args.get("nulls_first")) for o in rel.order
+        )
         cap = inner.cap if rel.limit is None else rel.limit if inner.cap is None else min(rel.limit, inner.cap)
         return replace(inner, rel=replace(rel, input=inner.rel, order=order), cap=cap)
 
@@ -378,7 +432,10 @@ def no_outer_rows(relation: Relation) -> None:
     Raises: PrivacyUnitLost.
     """
     if any(item.required for item in relation.lists):
-        raise PrivacyUnitLost("The outer join below keeps public rows that belong to nobody.", hint="Group by the public key right away, or use an inner join.")
+        raise PrivacyUnitLost(
+            "The outer join below keeps public rows that belong to nobody.",
+            hint="Group by the public key right away, or use an inner join.",
+        )
 
 
 def scalar_from_unit(expr: exp.Expression, relation: Relation) -> bool:
@@ -398,7 +455,9 @@ def _unit_columns(unit: Unit) -> set[str]:
 
 def _renamed_unit(unit: Unit, passed: dict[str, str], carried: set[str]) -> Unit:
     ids = frozenset(new for new, old in passed.items() if old in unit.ids) | (unit.ids & carried)
-    links = {new: unit.links[old] for new, old in passed.items() if old in unit.links} | {i: unit.links[i] for i in carried if i in unit.links}
+    links = {new: unit.links[old] for new, old in passed.items() if old in unit.links} | {
+        i: unit.links[i] for i in carried if i in unit.links
+    }
     path, row_key = unit.path, unit.row_key
     if path is not None and path[0] not in carried:
         path = (next(new for new, old in passed.items() if old == unit.path[0]), *path[1:])  # type: ignore[index]
@@ -430,7 +489,12 @@ def _hull(each: list[Facts]) -> Facts:
     if all(f.domain is not None for f in typed):
         domain = tuple(dict.fromkeys(v for f in typed for v in f.domain or ()))
     return Facts(
-        widest, interval, any(f.nullable for f in each) or len(typed) < len(each), domain, any(f.from_unit for f in each), all(f.integral for f in typed)
+        widest,
+        interval,
+        any(f.nullable for f in each) or len(typed) < len(each),
+        domain,
+        any(f.from_unit for f in each),
+        all(f.integral for f in typed),
     )
 
 

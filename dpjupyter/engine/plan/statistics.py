@@ -14,6 +14,7 @@ from dpjupyter.engine.plan.fixed_point import number, power_of_two_at_most
 from dpjupyter.errors import BoundsMissing, UnsupportedSQL
 
 HUGEINT = SqlType.parse("HUGEINT")
+_POINT = Interval(0.0, 0.0)
 _SQUARE_STEPS = 2.0**-22  # grid of squares and products, in parts of their largest value
 
 
@@ -39,8 +40,8 @@ class Sum:
     floating: bool = False
     narrow: bool = False  # exact and small enough that the centre can be taken off each row in 64 bits
     counted: exp.Expression | None = None  # square, product: what is present exactly where the summed value is
-    bounds: Interval = Interval(0.0, 0.0)
-    other_bounds: Interval = Interval(0.0, 0.0)
+    bounds: Interval = _POINT
+    other_bounds: Interval = _POINT
 
     @property
     def row_largest(self) -> int:
@@ -72,12 +73,14 @@ class Bounds:
             self.interval = Interval(0.0, 0.0)
             return
         if facts.type.kind not in kinds:
-            raise UnsupportedSQL(f"{call.text} needs numbers, not {facts.type.text or facts.type.kind.value}.", hint="CAST the value, or count it.")
+            raise UnsupportedSQL(
+                f"{call.text} needs numbers, not {facts.type.text or facts.type.kind.value}.", hint="CAST the value, or count it."
+            )
         interval = facts.interval
         if interval is None or not interval.finite:
             raise BoundsMissing(
                 f"{call.text}: nothing bounds the value that is summed.",
-                hint=f"Clamp it in the query, for example {call.function}(LEAST(GREATEST(x, 0), 100)) or WHERE x BETWEEN 0 AND 100, or ask the owner to declare bounds.",
+                hint=f"Clamp it: {call.function}(LEAST(GREATEST(x, 0), 100)), add WHERE x BETWEEN 0 AND 100, or ask the owner for bounds.",
             )
         self.interval = interval
 
@@ -100,7 +103,8 @@ class Statistics:
         """Keep a statistic; the slot of an equal one if there is one."""
         value = "" if statistic.value is None else self._text(statistic.value)
         other = "" if statistic.other is None else self._text(statistic.other)
-        key = f"{statistic.kind}|{value}|{other}|{statistic.form}|{statistic.low}|{statistic.high}|{statistic.grid}|{statistic.center}|{statistic.weighted}"
+        limits = f"{statistic.low}|{statistic.high}|{statistic.grid}|{statistic.center}|{statistic.weighted}"
+        key = f"{statistic.kind}|{value}|{other}|{statistic.form}|{limits}"
         if key not in self._by_key:
             self._by_key[key] = f"s{len(self.slots)}"
             self.slots[self._by_key[key]] = statistic
@@ -118,18 +122,38 @@ class Statistics:
         """COUNT(DISTINCT unit)."""
         return self.add(Sum("units"))
 
-    def sum(self, value: exp.Expression, facts: Facts, bounds: Interval, *, centred: bool = False, weighted: bool = False) -> tuple[str, Fraction, int]:
+    def sum(
+        self, value: exp.Expression, facts: Facts, bounds: Interval, *, centred: bool = False, weighted: bool = False
+    ) -> tuple[str, Fraction, int]:
         """SUM(value), or of its distance from the middle. Returns slot, grid and centre (in steps)."""
         grid, exact, scale = self._grid(value, facts, bounds)
         low, high = _steps(bounds.lower, grid), _steps(bounds.upper, grid)
         center = (low + high) // 2 if centred else 0
         statistic = Sum(
-            "sum", value, low - center, high - center, grid, center, exact, scale, weighted=weighted, floating=facts.type.kind is Kind.FLOAT, narrow=_narrow(facts, exact), bounds=bounds
+            "sum",
+            value,
+            low - center,
+            high - center,
+            grid,
+            center,
+            exact,
+            scale,
+            weighted=weighted,
+            floating=facts.type.kind is Kind.FLOAT,
+            narrow=_narrow(facts, exact=exact),
+            bounds=bounds,
         )
         return self.add(statistic), grid, center
 
     def product(
-        self, value: exp.Expression, facts: Facts, bounds: Interval, other: exp.Expression, other_facts: Facts, other_bounds: Interval, middles: tuple[float, float]
+        self,
+        value: exp.Expression,
+        facts: Facts,
+        bounds: Interval,
+        other: exp.Expression,
+        other_facts: Facts,
+        other_bounds: Interval,
+        middles: tuple[float, float],
     ) -> tuple[str, Fraction]:
         """Sum of (value - middle) * (other - middle'). Returns slot and grid."""
         half, other_half = _half(bounds, middles[0]), _half(other_bounds, middles[1])
@@ -160,8 +184,8 @@ class Statistics:
         # Exact types bring their own step, as long as the noise in steps stays within the samplers' 64 bits.
         fits = Fraction(largest) / step * self._rows * self._groups / Fraction(self._epsilon) < 2**44
         if facts.type.kind in (Kind.INT, Kind.BOOL, Kind.NULL) and fits:
-            return step, isinstance(value, exp.Column) and 0 < facts.type.bits <= 64, 0  # noqa: PLR2004
-        if facts.type.kind is Kind.DECIMAL and isinstance(value, exp.Column) and facts.type.precision <= 18 and fits:  # noqa: PLR2004 - fits BIGINT
+            return step, isinstance(value, exp.Column) and 0 < facts.type.bits <= 64, 0
+        if facts.type.kind is Kind.DECIMAL and isinstance(value, exp.Column) and facts.type.precision <= 18 and fits:
             return step, True, facts.type.scale
         return finest, False, 0
 
@@ -170,9 +194,9 @@ def _steps(bound: float, grid: Fraction) -> int:
     return round(Fraction(bound) / grid)
 
 
-def _narrow(facts: Facts, exact: bool) -> bool:
+def _narrow(facts: Facts, *, exact: bool) -> bool:
     """Whether a column's integers, by its type, stay far below 64 bits."""
-    return exact and (0 < facts.type.bits <= 32 or 0 < facts.type.precision <= 17)  # noqa: PLR2004 - of 63 bits, of 18 digits
+    return exact and (0 < facts.type.bits <= 32 or 0 < facts.type.precision <= 17)
 
 
 def _half(bounds: Interval, middle: float) -> float:
@@ -302,7 +326,9 @@ def _variance(call: Call, argument: tuple[exp.Expression, Facts], statistics: St
     def finish(s: Mapping[str, exp.Expression]) -> exp.Expression:
         n = at_least_one(s[count])
         mean = _div(real(s[total]), n.copy())
-        variance: exp.Expression = exp.Sub(this=_div(real(s[squares]), n.copy()), expression=exp.Mul(this=_wrap(mean), expression=_wrap(mean.copy())))
+        variance: exp.Expression = exp.Sub(
+            this=_div(real(s[squares]), n.copy()), expression=exp.Mul(this=_wrap(mean), expression=_wrap(mean.copy()))
+        )
         if sample:
             less = exp.Anonymous(this="GREATEST", expressions=[exp.Sub(this=real(s[count]), expression=number(1.0)), number(1.0)])
             variance = exp.Mul(this=_wrap(variance), expression=_wrap(_div(n.copy(), less)))
@@ -361,4 +387,6 @@ def _where_present(pair: tuple[exp.Expression, Facts], other: tuple[exp.Expressi
     if not other[1].nullable:
         return pair
     present = exp.Not(this=exp.Is(this=_wrap(other[0].copy()), expression=exp.null()))
-    return exp.Case(ifs=[exp.If(this=present, true=value.copy())]), Facts(facts.type, facts.interval, True, None, facts.from_unit, facts.integral)
+    return exp.Case(ifs=[exp.If(this=present, true=value.copy())]), Facts(
+        facts.type, facts.interval, True, None, facts.from_unit, facts.integral
+    )
