@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -253,7 +253,8 @@ def _listed(
 def _listing(m: Measurement, tables: Sequence[PublicTable], publics: Mapping[str, list[Group]]) -> Callable[[Group], bool]:
     """Whether a group lies within those domains and lists that its open keys leave in force."""
     names = [key.name for key in m.keys]
-    known = [([n], {(v,) for v in key.values}) for n, key in enumerate(m.keys) if key.values is not None]
+    known: list[tuple[list[int], Collection[Group]]] = []
+    known.extend(([n], {(v,) for v in key.values}) for n, key in enumerate(m.keys) if key.values is not None)
     for table, listed in m.fetched:
         types = [m.keys[names.index(name)].facts.type for name in listed]
         known.append(([names.index(name) for name in listed], set(_listed(table, listed, types, tables, publics))))
