@@ -79,8 +79,8 @@ column  made by           expected at 95%
 n       discrete Laplace             ±6.0
 
 COUNT(*): ε 0.5, discrete Laplace
-whole database: ε 0.5, {0:.6g} → {1:.6g}
-people: ε 0.5, {2:.6g} → {3:.6g}
+whole database: ε 0.5, {:.6g} → {:.6g}
+people: ε 0.5, {:.6g} → {:.6g}
 whole database (quota of carol): ε 0.5, 500 → 499.5
 people (quota of carol): ε 0.5, 500 → 499.5""".format(*left(shell, "*"), *left(shell, "people"))
     )
