@@ -18,6 +18,7 @@ from dpjupyter.errors import Place, SyntaxRefused
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)
 
 MAX_DEPTH = 200  # nested expressions; every stage walks the tree recursively
+MAX_NODES = 5_000  # names, literals and operators: planning takes time in proportion, and asking is free
 MAX_LENGTH = 100_000
 
 
@@ -41,7 +42,10 @@ def parse(text: str, dialect: str, parameters: Mapping[str, Value] | None = None
     if not trees:
         raise SyntaxRefused("There is no statement.", hint="Write one SELECT statement.")
     if len(trees) > 1:
-        raise SyntaxRefused(f"There are {len(trees)} statements; one is answered at a time.", hint="Keep one SELECT and run the others in cells of their own.")
+        raise SyntaxRefused(
+            f"There are {len(trees)} statements; one is answered at a time.",
+            hint="Keep one SELECT and run the others in cells of their own.",
+        )
     tree = trees[0]
     while isinstance(tree, exp.Subquery) and not any(value for key, value in tree.args.items() if key != "this"):
         tree = tree.this
@@ -62,8 +66,15 @@ def _syntax(error: ParseError) -> SyntaxRefused:
 def _check_depth(tree: exp.Expression) -> None:
     """Refuse what later stages could not walk. Iterative: recursion is what it protects."""
     todo = [(tree, 0)]
+    nodes = 0
     while todo:
         node, depth = todo.pop()
+        nodes += 1
+        if nodes > MAX_NODES:
+            raise SyntaxRefused(
+                f"The query has more than {MAX_NODES} names, literals and operators.",
+                hint="Split it, or join a table instead of a long list.",
+            )
         if depth > MAX_DEPTH:
             raise SyntaxRefused("The query is nested too deeply.", hint="Split it into parts, or use IN (...) for long OR chains.")
         node.comments = None  # comments would be carried into the statement that the warehouse runs
@@ -77,7 +88,9 @@ def _bind_parameters(tree: exp.Query, values: dict[str, Value]) -> exp.Query:
         if not name or not name.isidentifier():
             raise SyntaxRefused("Only named parameters such as :limit are known.", place=place_of(node))
         if name not in values:
-            raise SyntaxRefused(f"Parameter :{name} has no value.", hint=f"Pass --param {name}=... or define a variable of that name.", place=place_of(node))
+            raise SyntaxRefused(
+                f"Parameter :{name} has no value.", hint=f"Pass --param {name}=... or define a variable of that name.", place=place_of(node)
+            )
         used.add(name)
         node.replace(_literal(name, values[name]))
     unused = sorted(set(values) - used)

@@ -24,6 +24,9 @@ WINDOW_FUNCTIONS = (
 )  # fmt: skip
 
 
+MAX_CALLS = 100  # different aggregates of one SELECT
+
+
 def bind_expression(node: exp.Expression, scope: Scope, binder: Binder) -> exp.Expression:
     """A copy of ``node`` whose columns are ids. The shape of aggregates and windows is checked later.
 
@@ -232,6 +235,12 @@ class Lift:
             )
         text = text_of(node)
         if text not in self._calls:
+            if len(self._calls) >= MAX_CALLS:
+                raise UnsupportedSQL(
+                    f"One SELECT may hold {MAX_CALLS} different aggregates.",
+                    hint="Ask in parts: the price is the same.",
+                    place=place_of(node),
+                )
             call = call_of(node, self._binder.shown(node))
             for argument in call.arguments:
                 self._binder.check(argument)

@@ -19,7 +19,7 @@ from dpjupyter.engine.policy import Policy
 from dpjupyter.engine.render import column
 from dpjupyter.errors import UnknownName, UnsupportedSQL
 
-MAX_COLUMNS = 20_000  # WITH items that use each other twice would grow without bound
+MAX_COLUMNS = 6_000  # WITH items that use each other twice would grow without bound
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import names_in
+from dpjupyter.engine.algebra import conjunction, names_in
 from dpjupyter.engine.model import (
     BIGINT,
     BOOL,
@@ -16,6 +16,7 @@ from dpjupyter.engine.model import (
     Aggregate,
     Ask,
     BoundSubquery,
+    Call,
     Constants,
     Facts,
     Filter,
@@ -240,7 +241,45 @@ class Planner:
                     hint="Group by something that many people share.",
                     place=place_of(expr) or place_of(rel.keys[id_]),
                 )
-        return self.measurements.measure(replace(rel, keys=keys), inner)
+        return self._with_modes(replace(rel, keys=keys), inner)
+
+    def _with_modes(self, rel: Aggregate, inner: Relation) -> Relation:
+        """MODE(x) is the most frequent x of a released count per x: post-processing of one more measurement."""
+        modes = {id_: c for id_, c in rel.calls.items() if c.function == "MODE"}
+        if not modes:
+            return self.measurements.measure(rel, inner)
+        if rel.sets is not None or any(c.distinct for c in modes.values()):
+            raise UnsupportedSQL("MODE is not answered with DISTINCT or grouping sets.", hint="Use it in a GROUP BY of its own.")
+        result = self.measurements.measure(replace(rel, calls={i: c for i, c in rel.calls.items() if i not in modes}), inner)
+        for id_, call in modes.items():
+            result = self._joined_mode(result, rel, id_, call, inner)
+        return result
+
+    def _joined_mode(self, result: Relation, rel: Aggregate, id_: str, call: Call, inner: Relation) -> Relation:
+        value = call.arguments[0]
+        if scalar_from_unit(value, inner):
+            raise PrivacyUnitLost(f"{call.text} would show a value of the privacy unit.", place=place_of(value))
+        keys = {self.fresh(): (old, e) for old, e in rel.keys.items()}
+        shown, count, rank = self.fresh(), self.fresh(), self.fresh()
+        present = Filter(
+            inner.rel, exp.Not(this=exp.Is(this=scalar.total(value, inner.facts, self._policy.dialect), expression=exp.null()))
+        )
+        known = replace(
+            inner, rel=present, facts={**inner.facts, **scalar.narrow(exp.Not(this=exp.Is(this=value, expression=exp.null())), inner.facts)}
+        )
+        counted = self.measurements.measure(
+            Aggregate(present, {**{new: e for new, (_, e) in keys.items()}, shown: value}, {count: Call("COUNT_STAR", text=call.text)}),
+            known,
+        )
+        self.measurements.calls[id_] = self.measurements.calls[count]
+        order = exp.Order(expressions=[exp.Ordered(this=column(count), desc=True), exp.Ordered(this=column(shown))])
+        window = exp.Window(this=exp.RowNumber(), partition_by=[column(k) for k in keys], order=order, over="OVER")
+        first = Filter(Window(counted.rel, {rank: window}), exp.EQ(this=column(rank), expression=exp.Literal.number(1)))
+        best = Project(first, {**{k: column(k) for k in keys}, id_: column(shown)})
+        same = [exp.NullSafeEQ(this=column(old), expression=column(new)) for new, (old, _) in keys.items()]
+        joined = Join(result.rel, best, "left", conjunction(*same) if same else exp.true())
+        facts = {**result.facts, id_: replace(counted.facts[shown], nullable=True)}
+        return replace(result, rel=Project(joined, {i: column(i) for i in facts}), facts=facts)
 
     def _public_aggregate(self, rel: Aggregate, inner: Relation) -> Relation:
         opened = [self._opened(e, inner) for e in [*rel.keys.values(), *(a for c in rel.calls.values() for a in c.arguments)]]
