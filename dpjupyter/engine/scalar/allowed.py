@@ -58,11 +58,11 @@ def _volatile(node: exp.Expression) -> FunctionRefused:
 
 _TABLE: tuple[tuple[str, str], ...] = (
     ("+ - *", "exact types widened so that nothing overflows"),
-    ("/", "DOUBLE; a zero divisor gives what the warehouse gives, or NULL where it would raise"),
+    ("/, DIV0", "DOUBLE; a zero divisor gives what the warehouse gives, or NULL where it would raise"),
     ("//", "integers towards zero; NULL for a zero divisor"),
     ("%, MOD", "sign of the dividend; NULL for a zero divisor"),
     ("= <> < <= > >=, BETWEEN, IN (list)", "both sides brought to one type; literal strings are read as the other side's type"),
-    ("IS NULL, IS TRUE, IS FALSE, IS DISTINCT FROM", "never NULL"),
+    ("IS NULL, IS TRUE, IS FALSE, IS DISTINCT FROM, EQUAL_NULL", "never NULL"),
     ("AND, OR, NOT, XOR", "three-valued"),
     ("LIKE, ILIKE", "literal pattern of at most 200 characters"),
     ("CASE, IF, IFF, NVL2", "bounds: hull of the branches, each with what its condition says"),
@@ -84,13 +84,14 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ("STARTS_WITH, ENDS_WITH, CONTAINS, PREFIX, SUFFIX", "condition"),
     ("DATE_TRUNC", "literal unit; domain from bounds"),
     (
-        "EXTRACT, DATE_PART, YEAR, QUARTER, MONTH, WEEK, WEEKOFYEAR, YEAROFWEEK, DAY, DAYOFWEEK, DAYOFYEAR, HOUR, MINUTE, SECOND, EPOCH",
+        "EXTRACT, DATE_PART, YEAR, QUARTER, MONTH, DAY, DAYOFWEEK, WEEKDAY, ISODOW, DAYOFYEAR, HOUR, MINUTE, SECOND, EPOCH",
         "domain from bounds or from the calendar",
     ),
+    ("WEEK, WEEKOFYEAR, YEAROFWEEK, ISOYEAR", "weeks as in ISO 8601"),
     ("DAYNAME, MONTHNAME, LAST_DAY", "domain from the calendar"),
     ("DATE_DIFF, DATEDIFF, TIMESTAMPDIFF", "literal unit; within years 1 to 9999"),
     (
-        "x + INTERVAL, x - INTERVAL, DATEADD, DATE_ADD, DATE_SUB, date + days, date - date",
+        "x + INTERVAL, x - INTERVAL, DATEADD, TIMESTAMPADD, DATE_ADD, DATE_SUB, date + days, date - date",
         "literal intervals up to 1000 years; within years 1 to 9999",
     ),
     ("STRPTIME, TRY_STRPTIME", "literal format; NULL where the text does not fit"),
@@ -102,6 +103,27 @@ _NOT_NAMES = ("BETWEEN", "IN", "IS", "AND", "OR", "NOT", "XOR", "LIKE", "ILIKE",
 def table() -> tuple[tuple[str, str], ...]:
     """Rows of the table of functions: what is answered, and how."""
     return _TABLE
+
+
+def markdown() -> str:
+    """The page docs/functions.md."""
+    lines = [
+        "# Scalar functions",
+        "",
+        "What may stand in an expression, below and above a measurement. Anything else is refused: volatile functions (`RANDOM`, `NOW`,",
+        "`CURRENT_DATE`), functions of the server (`GETENV`, `CURRENT_SETTING`), regular expressions, lists, structs, lambdas, hashes,",
+        "UDFs. A value that plain SQL would raise an error for is NULL. Dates outside years 1 to 9999 are NULL in date functions.",
+        "Integers of more than 38 digits, and operands so large that their product would have them, are NULL.",
+        "",
+        "This page is made from the code: `python -m dpjupyter.engine.scalar > docs/functions.md`.",
+        "",
+        "| expression | how it is answered |",
+        "|---|---|",
+    ]
+    for names, how in _TABLE:
+        shown = names.replace("|", "\\|")
+        lines.append(f"| {shown} | {how} |")
+    return "\n".join(lines) + "\n"
 
 
 def _names() -> tuple[str, ...]:

@@ -120,9 +120,6 @@ def _covered(node: exp.Expression, cover: _Cover) -> exp.Expression | None:
         node = rewritten(node)
     if not any(node.find_all(exp.Column)):
         return node.copy()
-    by_day = _day_only(node, cover)
-    if by_day is not None:
-        return by_day
     copy = node.copy()
     kept = dict(cover.leaves), dict(cover.names)
     whole = True
@@ -142,6 +139,9 @@ def _covered(node: exp.Expression, cover: _Cover) -> exp.Expression | None:
     if whole:
         return copy
     cover.leaves, cover.names = kept
+    by_day = _day_only(node, cover)
+    if by_day is not None:
+        return by_day
     if type(node) not in RULES or (isinstance(node, exp.If) and isinstance(node.parent, exp.Case)):
         return None
     term = cover.scope.term(node)

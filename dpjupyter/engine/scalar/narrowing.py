@@ -233,11 +233,22 @@ def _listed(name: str, nodes: list[exp.Expression], known: Known, scope: Scope) 
         elif not _mismatch(value, facts):
             found.append(value)
     if sure and facts.type.kind is not Kind.OTHER and facts.type.text not in FLOAT32:
-        kept = [v for v in values.ordered(found) if facts.domain is None or v in facts.domain]
-        known[name] = replace(facts, domain=tuple(kept))
-        facts = known[name]
+        kept = [v for v in values.ordered(found) if _possible(v, facts)]
+        known[name] = facts = replace(facts, domain=tuple(kept))
+        if kept and facts.type.kind in (*NUMERIC, *TIMED):
+            places = [values.ordinal(v, facts.type) for v in kept]
+            parts = [Interval(min(places), max(places))] * len(parts)
     if parts and len(parts) == len([n for n in nodes if not isinstance(_bare(n), exp.Null)]) and facts.type.kind in (*NUMERIC, *TIMED):
         known[name] = _bounded(facts, iv.hull(parts))
+
+
+def _possible(value: Value, facts: Facts) -> bool:
+    """Whether what is known of the column leaves room for the value."""
+    if facts.domain is not None and value not in facts.domain:
+        return False
+    return (
+        facts.interval is None or facts.type.kind not in (*NUMERIC, *TIMED) or iv.holds(facts.interval, values.ordinal(value, facts.type))
+    )
 
 
 def _constant(node: exp.Expression, term: Term, facts: Facts) -> Value:

@@ -98,7 +98,7 @@ class Scope:
 
         Raises: FunctionRefused: no rule for its class, or its arguments do not fit.
         """
-        if node is None:
+        if not isinstance(node, exp.Expression):  # the parser leaves out what a malformed call lacks
             raise FunctionRefused("An argument is missing.")
         match node:
             case exp.Paren():

@@ -57,6 +57,8 @@ def _number_or_any(node: exp.Expression, scope: Scope) -> Term:
 def width_bucket(node: exp.Expression, scope: Scope) -> Term:
     """``WIDTH_BUCKET(x, low, high, n)`` as CASE and FLOOR: DuckDB and an emulator of Snowflake lack it."""
     a = as_double(operand(node.this, scope), scope)
+    if any(node.args.get(name) is None for name in ("min_value", "max_value", "num_buckets")):
+        raise refused(node, "WIDTH_BUCKET takes a value, two ends and a number of buckets.")
     low, high = (operand(node.args[name], scope) for name in ("min_value", "max_value"))
     count = whole_literal(node.args["num_buckets"])
     for end in (low, high):

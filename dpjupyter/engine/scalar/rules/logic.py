@@ -41,7 +41,8 @@ def _sides(nodes: list[exp.Expression], scope: Scope, node: exp.Expression) -> l
 def compare(node: exp.Expression, scope: Scope) -> Term:
     """``= <> < <= > >=`` and IS [NOT] DISTINCT FROM."""
     args = _sides([node.this, node.expression], scope, node)
-    tree = type(node)(this=wrap(args[0].tree), expression=wrap(args[1].tree))
+    kind = exp.NullSafeEQ if isinstance(node, exp.EqualNull) else type(node)
+    tree = kind(this=wrap(args[0].tree), expression=wrap(args[1].tree))
     return _condition(tree, args, nullable=False if isinstance(node, (exp.NullSafeEQ, exp.NullSafeNEQ, exp.EqualNull)) else None)
 
 
@@ -208,7 +209,7 @@ def anonymous_zero(node: exp.Expression, scope: Scope) -> Term:
     return coalesce(exp.Coalesce(this=node.expressions[0].copy(), expressions=[exp.Literal.number("0")]), scope)
 
 
-_COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ)
+_COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.EqualNull)
 
 RULES: dict[type[exp.Expression], Rule] = {
     **dict.fromkeys(_COMPARISONS, compare),
