@@ -8,6 +8,8 @@
     audit        reading, verifying, retention; ``chain`` makes the links, ``export`` writes files
     shelf        saved tables, twin cards, counts of quotes
     database     connections, transactions, what is retried; ``migrate`` and ``migrations`` the schema, ``schema`` its tables
+
+Others use ``store``, ``records``, ``export`` and this file.
 """
 
 from __future__ import annotations

@@ -123,6 +123,10 @@ def _run(connection: Connection, statement: str, values: tuple[Any, ...]) -> Seq
             connection.invalidate(error)
         kind = dialect.loaded_dbapi.Error
         raise DBAPIError.instance(statement, None, error, kind, connection_invalidated=lost, dialect=dialect) from None
+    except BaseException as error:
+        # Interrupted in mid-reply: what is still to be read would answer the next statement.
+        connection.invalidate(error)
+        raise
     finally:
         cursor.close()
 

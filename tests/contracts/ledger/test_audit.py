@@ -17,7 +17,7 @@ from dpjupyter.engine.ledger.export import to_csv, to_json
 from dpjupyter.engine.ledger.records import AuditFilter
 from dpjupyter.engine.ledger.store import LedgerStore
 from dpjupyter.engine.policy import Budget
-from dpjupyter.errors import BadRequest, BudgetExhausted, QueryFailed
+from dpjupyter.errors import BadRequest, BudgetExhausted, LedgerUnavailable, QueryFailed
 from tests.contracts.ledger.asks import DB, PREFIX, charge, cost
 
 KEY = b"an owner's secret of enough bytes"
@@ -106,6 +106,13 @@ def test_an_untouched_ledger_verifies(used: LedgerStore) -> None:
 def test_each_change_of_the_past_is_noticed(used: LedgerStore, change: str, what: str) -> None:
     run(used, change)
     assert what in faults(used)
+
+
+def test_a_row_whose_head_was_turned_back_pays_nothing(used: LedgerStore) -> None:
+    run(used, "UPDATE budget_info SET head_seq = 1 WHERE table_name = 'orders'")
+    with pytest.raises(LedgerUnavailable, match="contradicts itself"):
+        used.debit(charge("after"))
+    assert used.get_budget(PREFIX, DB, "*").num_dpcall == 3
 
 
 def test_changing_a_request_is_noticed(used: LedgerStore) -> None:

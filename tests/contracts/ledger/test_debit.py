@@ -285,6 +285,7 @@ def test_the_outlook_tells_before_and_after_without_touching_anything(shop: Ledg
     assert rows_of(shop) == before
     receipt = shop.debit(charge("q", cost(0.9)))
     assert receipt.balances == {name: row.after for name, row in outlook.items()}
+    assert receipt.before == {name: row.before for name, row in outlook.items()}
 
 
 def test_cancelling_is_asked_of_whichever_replica_runs_the_request(shop: LedgerStore) -> None:
