@@ -6,9 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-from dpjupyter.engine import policy, scalar
+from dpjupyter.engine import policy
 from dpjupyter.engine.model import Ask
 from dpjupyter.engine.road import quote
+from dpjupyter.engine.scalar.allowed import markdown
 from dpjupyter.errors import Refused
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -19,17 +20,8 @@ def policy_schema() -> str:
     return json.dumps(policy.schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def sql_reference() -> str:
-    """docs/sql.md with its table of functions as the allow-list has it."""
-    rows = [f"| {_cell(names, code=True)} | {_cell(how)} |" for names, how in scalar.table()]
-    table = "\n".join(["| function | |", "|---|---|", *rows])
-    before, _, rest = (DOCS / "sql.md").read_text(encoding="utf-8").partition(BEGIN)
-    return f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
-
-
-def _cell(text: str, *, code: bool = False) -> str:
-    shown = text.replace("|", "\\|")
-    return ", ".join(f"`{part}`" for part in shown.split(", ")) if code else shown
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def answered() -> str:
@@ -50,7 +42,9 @@ def answered() -> str:
     lines += ["\n## Answered\n", "| query | measured | said in the quote |", "|---|---|---|"]
     for query in PRIVATE:
         plan = quote(query, Ask(), parsed).plan
-        lines.append(f"| `{_cell(query)}` | {len(plan.items)} answers, {len(plan.measurements)} measurements | {_cell(' '.join(plan.notes))} |")
+        lines.append(
+            f"| `{_cell(query)}` | {len(plan.items)} answers, {len(plan.measurements)} measurements | {_cell(' '.join(plan.notes))} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -59,12 +53,11 @@ HEAD = """# Answered and refused, by example
 Made from the engine by `make docs`: each line is a query of the tests (`tests/engine/test_attacks.py`, where the tables are declared),
 with the engine's own words. The answered ones are tested against removing one person from hostile data.
 
-Of the external corpus of queries these are refused on purpose: `gsql-a-064` (SUM of a column without bounds), `gsql-a-089` (STDDEV of a column
-without bounds) and `qrlew-a-079` (a released average used on private rows in the same query: ask for it first).
+Of the external corpus of queries these are refused on purpose: `gsql-a-064` (SUM of a column without bounds), `gsql-a-089` (STDDEV of a
+column without bounds) and `qrlew-a-079` (a released average used on private rows in the same query: ask for it first).
 
 ## Refused"""
-BEGIN, END = "<!-- functions: made by `make docs` -->", "<!-- end of functions -->"
-MADE = {"policy.schema.json": policy_schema, "sql.md": sql_reference, "answered.md": answered}
+MADE = {"policy.schema.json": policy_schema, "functions.md": markdown, "answered.md": answered}
 
 
 def main() -> None:
