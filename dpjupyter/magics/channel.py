@@ -3,13 +3,19 @@
 Kernel to frontend: ``{"url", "database", "connection", "defaults"}`` when the comm opens, whenever one of them changes, and in
 reply to ``{"event": "hello"}``; ``{"event": "answered"}`` after each query. ``database`` is "prefix/name"; ``connection`` is null
 for an address given by hand; ``defaults`` are the notebook's epsilon, delta, mechanism and confidence, so that prices shown
-are those that will be paid. The token never travels here.
+are those that will be paid. To ``{"event": "values", "id", "names"}`` the reply is ``{"event": "values", "id", "values"}``: the
+notebook variables of these names that may stand for ``:name`` placeholders. The token never travels here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from dpjupyter.errors import BadRequest
+from dpjupyter.magics.options import Scalar
+from dpjupyter.magics.parameters import typed
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -23,6 +29,7 @@ class Channel:
     def __init__(self, shell: InteractiveShell) -> None:
         """Find out whether the shell runs in a kernel; nothing is opened yet."""
         self._in_kernel = getattr(shell, "kernel", None) is not None
+        self._variables: Mapping[str, Any] = shell.user_ns
         self._comm: Any = None
         self._said: dict[str, Any] = {}
 
@@ -52,8 +59,24 @@ class Channel:
             self._comm = None
 
     def _heard(self, message: dict[str, Any]) -> None:
-        if message.get("content", {}).get("data", {}).get("event") == "hello" and self._comm is not None:
-            self._comm.send(self._said)
+        if self._comm is None:
+            return
+        match message.get("content", {}).get("data", {}):
+            case {"event": "hello"}:
+                self._comm.send(self._said)
+            case {"event": "values", "id": asked, "names": [*names]}:
+                self._comm.send({"event": "values", "id": asked, "values": self._values(names)})
+            case _:
+                pass
+
+    def _values(self, names: Sequence[Any]) -> dict[str, Scalar]:
+        """Those that exist and have an SQL type; what is wrong with the others is said when the cell runs."""
+        found: dict[str, Scalar] = {}
+        for name in names:
+            if isinstance(name, str) and name in self._variables:
+                with suppress(BadRequest):
+                    found[name] = typed(name, self._variables[name])
+        return found
 
     def _closed(self, _message: dict[str, Any]) -> None:
         # A frontend without the extension refuses the comm; another one may be there at the next connect.

@@ -75,7 +75,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
       stale,
       quoter: (view: EditorView, cell: IMagicCell) => {
         const panel = panelOf(view.dom);
-        return panel === null ? null : quoterOf(current, store, relay, panel, cell);
+        return panel === null ? null : quoterOf(current, kernels, store, relay, panel, cell);
       },
       get isChipOn() {
         return options.isChipOn;
@@ -177,6 +177,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
 /** Who prices the cells of a notebook; nobody while its gateway is unknown or away. */
 function quoterOf(
   current: Current,
+  kernels: Kernels,
   store: Store,
   relay: Relay,
   panel: NotebookPanel,
@@ -194,6 +195,7 @@ function quoterOf(
   return {
     startEpsilon: asked.default_epsilon,
     confidence: defaults.confidence,
+    values: names => kernels.values(panel, names),
     quote: async (priced: IMagicCell, signal: AbortSignal) => {
       try {
         const reply = await relay.quote(connection, request(priced, asked, defaults), signal);

@@ -34,6 +34,11 @@ export const DEFAULTS: IDefaults = {
   confidence: 0.95
 };
 
+/** What may stand for a `:name` placeholder. */
+export type Value = boolean | number | string | null;
+
+const KERNEL_PATIENCE_MS = 2000;
+
 /** Announcements of the kernels of all open notebooks. */
 export class Kernels {
   constructor(tracker: INotebookTracker) {
@@ -60,6 +65,25 @@ export class Kernels {
     return this._said.get(panel) ?? null;
   }
 
+  /** Values of notebook variables, as far as the kernel has them and answers soon: a busy one does not. */
+  async values(panel: NotebookPanel, names: readonly string[]): Promise<Record<string, Value>> {
+    const comm = this._comms.get(panel);
+    if (comm === undefined || comm.isDisposed) {
+      return {};
+    }
+    const id = ++this._asked;
+    const answer = new Promise<Record<string, Value>>(resolve => {
+      this._waiting.set(id, resolve);
+      setTimeout(() => {
+        resolve({});
+      }, KERNEL_PATIENCE_MS);
+    });
+    comm.send({ event: 'values', id, names: [...names] });
+    const values = await answer;
+    this._waiting.delete(id);
+    return values;
+  }
+
   private _follow(panel: NotebookPanel): void {
     const session = panel.sessionContext;
     session.kernelChanged.connect((_, change) => {
@@ -77,7 +101,10 @@ export class Kernels {
     if (kernel !== null) {
       this._listen(panel, kernel);
     }
-    panel.disposed.connect(() => this._said.delete(panel));
+    panel.disposed.connect(() => {
+      this._said.delete(panel);
+      this._comms.delete(panel);
+    });
   }
 
   private _listen(panel: NotebookPanel, kernel: Kernel.IKernelConnection): void {
@@ -108,6 +135,7 @@ export class Kernels {
   }
 
   private _attach(panel: NotebookPanel, comm: Kernel.IComm): void {
+    this._comms.set(panel, comm);
     comm.onMsg = (message: KernelMessage.ICommMsgMsg) => {
       this._hear(panel, message.content.data);
     };
@@ -129,14 +157,21 @@ export class Kernels {
     if (data['event'] === 'answered') {
       this._answered.emit(panel);
     }
+    if (data['event'] === 'values' && typeof data['id'] === 'number') {
+      this._waiting.get(data['id'])?.(scalars(data['values']));
+    }
   }
 
   private _forget(panel: NotebookPanel): void {
+    this._comms.delete(panel);
     if (this._said.delete(panel)) {
       this._changed.emit(panel);
     }
   }
 
+  private _asked = 0;
+  private readonly _waiting = new Map<number, (values: Record<string, Value>) => void>();
+  private readonly _comms = new Map<NotebookPanel, Kernel.IComm>();
   private readonly _said = new Map<NotebookPanel, IAnnounced>();
   private readonly _changed = new Signal<this, NotebookPanel>(this);
   private readonly _answered = new Signal<this, NotebookPanel>(this);
@@ -144,6 +179,23 @@ export class Kernels {
 
 function text(value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null;
+}
+
+function scalars(value: unknown): Record<string, Value> {
+  const given =
+    typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  const found: Record<string, Value> = {};
+  for (const [name, each] of Object.entries(given)) {
+    if (
+      each === null ||
+      typeof each === 'boolean' ||
+      typeof each === 'number' ||
+      typeof each === 'string'
+    ) {
+      found[name] = each;
+    }
+  }
+  return found;
 }
 
 function defaults(value: unknown): IDefaults {

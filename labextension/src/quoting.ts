@@ -24,7 +24,7 @@ import type { ISignal } from '@lumino/signaling';
 
 import { Offline, Refused } from './api';
 import { startOf } from './highlight';
-import type { IDefaults } from './kernels';
+import type { IDefaults, Value } from './kernels';
 import { type IMagicCell, placeholders, read } from './magic';
 import { halfWidth, type IChip, type IRefusal, priced, refused } from './price';
 import type { ICatalogDatabase, IQueryRequest, IQuoteReply } from './wire';
@@ -37,6 +37,8 @@ const WITHIN_ROUNDS = 2;
 /** Who answers for a cell. */
 export interface IQuoter {
   quote(cell: IMagicCell, signal: AbortSignal): Promise<IQuoteReply>;
+  /** Values of the notebook's variables, for placeholders. */
+  values(names: readonly string[]): Promise<Record<string, Value>>;
   /** Where --within begins to look for an epsilon. */
   readonly startEpsilon: number;
   /** Of the intervals shown, where the cell does not say. */
@@ -226,21 +228,6 @@ class Quotes {
       this._show(quiet(trans.__('Write a query: its price appears here')), null, 0);
       return;
     }
-    const given = cell.queryconfig.parameters ?? {};
-    const open = placeholders(cell.sql).filter(name => !(name in given));
-    if (open.length > 0) {
-      this._show(
-        quiet(
-          trans.__(
-            'The price depends on :%1, known when the cell runs; or add --param %1=…',
-            open[0]
-          )
-        ),
-        null,
-        0
-      );
-      return;
-    }
     if (cell.isOnTwin) {
       this._show({ tone: 'free', text: trans.__('free: synthetic data'), detail: '' }, null, 0);
       return;
@@ -250,7 +237,24 @@ class Quotes {
     const asking = new AbortController();
     this._asking = asking;
     try {
-      const quote = await solved(cell, quoter, asking.signal);
+      const bound = await this._bound(cell, quoter);
+      if (this._asking !== asking) {
+        return;
+      }
+      if (typeof bound === 'string') {
+        this._show(
+          quiet(
+            trans.__(
+              'The price depends on :%1, known when the cell runs; or add --param %1=…',
+              bound
+            )
+          ),
+          null,
+          0
+        );
+        return;
+      }
+      const quote = await solved(bound, quoter, asking.signal);
       if (this._asking === asking) {
         this._isStale = false;
         this._show(priced(quote, cell.confidence ?? quoter.confidence, trans), null, cell.sqlStart);
@@ -274,6 +278,23 @@ class Quotes {
         this._asking = null;
       }
     }
+  }
+
+  /** The cell with the notebook's values for its placeholders, or the name of one that has none. */
+  private async _bound(cell: IMagicCell, quoter: IQuoter): Promise<IMagicCell | string> {
+    const given = cell.queryconfig.parameters ?? {};
+    const open = placeholders(cell.sql).filter(name => !(name in given));
+    if (open.length === 0) {
+      return cell;
+    }
+    const values = await quoter.values(open);
+    const parameters = { ...given, ...values };
+    return (
+      open.find(name => !(name in parameters)) ?? {
+        ...cell,
+        queryconfig: { ...cell.queryconfig, parameters }
+      }
+    );
   }
 
   private _show(chip: IChip | null, refusal: IRefusal | null, start: number): void {

@@ -18,7 +18,10 @@ class FakeKernel {
   readonly sent: unknown[] = [];
   open: string[] = [];
   target: ((comm: { onMsg?: Hear }, message: Message) => void) | null = null;
-  comm: { onMsg?: Hear; send: (data: unknown) => void } = { send: data => this.sent.push(data) };
+  comm: { onMsg?: Hear; isDisposed: boolean; send: (data: unknown) => void } = {
+    isDisposed: false,
+    send: data => this.sent.push(data)
+  };
 
   registerCommTarget(name: string, callback: FakeKernel['target']): void {
     expect(name).toBe(TARGET);
@@ -122,6 +125,21 @@ describe('Kernels', () => {
     expect(kernel.sent).toEqual([{ event: 'hello' }]);
     kernel.say(HELLO);
     expect(kernels.announced(panel)?.connection).toBe('work');
+  });
+
+  it('ask for values of variables; a busy kernel has none', async () => {
+    await expect(kernels.values(panel, ['x'])).resolves.toEqual({}); // no comm yet
+    kernel.announce(HELLO);
+    const values = kernels.values(panel, ['x', 'y']);
+    expect(kernel.sent).toEqual([{ event: 'values', id: 1, names: ['x', 'y'] }]);
+    kernel.say({ event: 'values', id: 99, values: { x: 'not this one' } });
+    kernel.say({ event: 'values', id: 1, values: { x: 3, y: { no: 'scalar' } } });
+    await expect(values).resolves.toEqual({ x: 3 });
+    jest.useFakeTimers();
+    const busy = kernels.values(panel, ['x']);
+    await jest.advanceTimersByTimeAsync(3000);
+    jest.useRealTimers();
+    await expect(busy).resolves.toEqual({});
   });
 
   it('forget a kernel that restarts', () => {

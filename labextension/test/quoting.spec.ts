@@ -52,6 +52,7 @@ beforeEach(() => {
   const quoter: IQuoter = {
     startEpsilon: 0.9,
     confidence: 0.95,
+    values: names => Promise.resolve(names.includes('known') ? { known: 60 } : {}),
     quote: (cell, signal) =>
       new Promise((answer, fail) => {
         signal.addEventListener('abort', () => {
@@ -133,6 +134,12 @@ describe('quotes', () => {
       expect(chip()?.textContent).toBe(text);
     }
     expect(asked).toHaveLength(0);
+  });
+
+  it('take values of placeholders from the notebook, those of the cell first', async () => {
+    edit('%%dpsql --param own=1\nSELECT :known, :own');
+    await wait();
+    expect(asked[0]?.cell.queryconfig.parameters).toEqual({ known: 60, own: 1 });
   });
 
   it('are repeated for the --within they are to reach', async () => {

@@ -59,7 +59,7 @@ def test_the_panel_follows_without_being_asked(lab: Lab, open_notebook: Open) ->
 
 
 def test_the_price_follows_typing_without_a_request_for_every_key(lab: Lab, heard: Heard, open_notebook: Open) -> None:
-    notebook = open_notebook("typing", TITANIC, "%%dpsql --epsilon 0.3\n")
+    notebook = open_notebook("typing", TITANIC, "%%dpsql --epsilon 0.3\n", "youngest = 18")
     notebook.run(0)
     expect(notebook.chip(1)).to_have_text("Write a query: its price appears here")
     notebook.editor(1).click()
@@ -72,6 +72,9 @@ def test_the_price_follows_typing_without_a_request_for_every_key(lab: Lab, hear
     expect(notebook.chip(1)).to_have_text(re.compile(r"everyone ± (20|1\d)"))
     notebook.write(1, "%%dpsql\nSELECT COUNT(*) FROM passengers WHERE age > :oldest")
     expect(notebook.chip(1)).to_have_text("The price depends on :oldest, known when the cell runs; or add --param oldest=…")
+    notebook.run(2)
+    notebook.write(1, "%%dpsql --epsilon 0.2\nSELECT COUNT(*) FROM passengers WHERE age > :youngest")
+    expect(notebook.chip(1)).to_contain_text("ε 0.2 · ")
     notebook.write(1, "x = 1")
     expect(notebook.chip(1)).to_have_count(0)
 

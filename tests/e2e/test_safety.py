@@ -66,7 +66,7 @@ def test_a_gateway_that_is_away_is_a_quiet_word(lab: Lab, heard: Heard, demo: De
         lab.page.keyboard.type("-- typing on", delay=30)
         lab.page.wait_for_timeout(25_000)
         assert len(heard.asked("/dpjupyter/api/quote")) == 0
-        assert 1 <= len(heard.asked("/dpjupyter/api/budget/list")) <= 3  # less and less often
+        assert len(heard.asked("/dpjupyter/api/budget/list")) <= 2  # less and less often
         assert len(heard.console) <= 3
         expect(lab.page.locator(".jp-Dialog, .Toastify__toast")).to_have_count(0)
         expect(lab.open_panel()).to_contain_text("Offline: the gateway does not answer.")

@@ -85,6 +85,13 @@ def test_the_lab_extension_is_told_where_the_kernel_is_connected(kernel: Kernel,
     again = list(kernel.messages(hello["header"]["msg_id"]))
     assert [message["content"]["data"]["database"] for message in again if message["msg_type"] == "comm_msg"] == ["test/poor"]
     kernel.run("%dpsql use clinic")
+    # The price of a query with :oldest needs the notebook's value.
+    kernel.run("oldest, nothing = 60, object()")
+    asked = {"event": "values", "id": 7, "names": ["oldest", "nothing", "missing", 3]}
+    values = kernel.client.session.msg("comm_msg", {"comm_id": opened[0]["comm_id"], "data": asked})
+    kernel.client.shell_channel.send(values)
+    [told] = [message["content"]["data"] for message in kernel.messages(values["header"]["msg_id"]) if message["msg_type"] == "comm_msg"]
+    assert told == {"event": "values", "id": 7, "values": {"oldest": 60}}
 
 
 def test_answers_have_text_and_html(kernel: Kernel) -> None:
