@@ -305,3 +305,9 @@ def test_every_attack_class_has_five(policy: Policy) -> None:
     assert all(len(queries) >= 5 for queries in REFUSED.values())
     assert issubclass(Refused, DpError)
     assert policy.tables
+
+
+def test_a_with_item_used_twice_is_measured_once(policy: Policy) -> None:
+    """Whichever of its columns each use reads: one noisy value, one price."""
+    sql = "WITH x AS (SELECT city, COUNT(*) n, AVG(pay) a FROM people GROUP BY city) SELECT city, a, n, (SELECT SUM(n) FROM x) FROM x"
+    assert [item.label for item in quote(sql, Ask(), policy).plan.items] == ["COUNT(*)", "AVG(pay)"]

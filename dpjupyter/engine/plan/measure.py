@@ -11,7 +11,7 @@ from fractions import Fraction
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import columns_of
+from dpjupyter.engine.algebra import columns_of, names_in
 from dpjupyter.engine.model import (
     BIGINT,
     DOUBLE,
@@ -43,6 +43,7 @@ from dpjupyter.engine.model import (
 )
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.canonical import Numbering, canonical
+from dpjupyter.engine.plan.normalise import prune
 from dpjupyter.engine.plan.pushdown import WEIGHT_ONE, Grouping, bins, distinct, sums
 from dpjupyter.engine.plan.relation import KeyList, Relation
 from dpjupyter.engine.plan.statistics import Bounds, Made, Statistics, as_number, made_of_sums
@@ -412,7 +413,8 @@ class Measurements:
         m = group.grouping.max_rows
         if group.statistics.slots:
             named = {f"{group.name}_{slot}": s for slot, s in group.statistics.slots.items()}
-            statement = render(sums(group.grouping, named), dialect)
+            read = [e for s in named.values() for e in (s.value, s.other, s.counted) if e is not None]
+            statement = render(sums(_pruned(group.grouping, read), named), dialect)
             parts.append(
                 Part(
                     statement,
@@ -423,7 +425,7 @@ class Measurements:
         for n, (values, facts, statistics) in enumerate(group.distinct.values()):
             named = {f"{group.name}_d{n}{slot}": s for slot, s in statistics.slots.items()}
             most = min([m, *(len(f.domain) for f in facts if f.domain is not None and len(values) == 1)])
-            limited = replace(group.grouping, max_rows=most)  # the statement keeps exactly as many values as M allows
+            limited = replace(_pruned(group.grouping, values), max_rows=most)  # the statement keeps exactly as many values as M allows
             statement = render(distinct(limited, values, named), dialect)
             parts.append(
                 Part(
@@ -444,7 +446,7 @@ class Measurements:
                     else (first.lower, first.upper)
                 )
             )
-            statement = render(bins(group.grouping, value, first, lambda e, f=facts: _ordinal(e, f), ends), dialect)  # type: ignore[misc, arg-type]
+            statement = render(bins(_pruned(group.grouping, [value]), value, first, lambda e, f=facts: _ordinal(e, f), ends), dialect)  # type: ignore[misc, arg-type]
             parts.append(Part(statement, (), tuple(selections.values())))
         tables = self._tables(group.inner)
         return Measurement(
@@ -468,6 +470,14 @@ class Measurements:
         for key in group.keys:
             rows = [(*row, scalar.literal(v, key.facts.type)) for row in rows for v in key.values or ()]
         return Constants(tuple(k.name for k in group.keys), tuple(rows))
+
+
+def _pruned(grouping: Grouping, read: list[exp.Expression]) -> Grouping:
+    """The rows of a measurement with the columns that one statement reads."""
+    names = {n for e in (*grouping.keys.values(), *read) for n in names_in(e)} | (
+        {grouping.unit} if grouping.unit is not None else set[str]()
+    )
+    return replace(grouping, rel=prune(grouping.rel, frozenset(names)))
 
 
 def _statistic(name: str, kind: str, largest: int, grid: Fraction) -> Statistic:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import columns_of, conjunction, conjuncts, names_in
+from dpjupyter.engine.algebra import columns_of, conjunction, conjuncts, names_in, rebuilt
 from dpjupyter.engine.model import (
     Aggregate,
     BoundSubquery,
@@ -77,9 +77,10 @@ def prune(rel: Rel, needed: frozenset[str], keep: frozenset[str] = frozenset()) 
         case Constants():
             return rel
         case Filter():
-            return replace(rel, input=prune(rel.input, needed | names_in(rel.predicate), keep))
+            predicate = _subqueries(rel.predicate, keep)
+            return replace(rel, input=prune(rel.input, needed | names_in(predicate), keep), predicate=predicate)
         case Project():
-            columns = {id_: e for id_, e in rel.columns.items() if id_ in needed}
+            columns = {id_: _subqueries(e, keep) for id_, e in rel.columns.items() if id_ in needed}
             inner = prune(rel.input, _names(columns), keep)
             return replace(rel, input=inner, columns=columns) if columns else inner
         case Join():
@@ -87,7 +88,8 @@ def prune(rel: Rel, needed: frozenset[str], keep: frozenset[str] = frozenset()) 
             return replace(rel, left=prune(rel.left, needed, keep), right=prune(rel.right, needed, keep))
         case Aggregate():
             calls = {id_: c for id_, c in rel.calls.items() if id_ in needed}
-            below = _names(rel.keys) | frozenset(n for c in calls.values() for a in c.arguments for n in names_in(a))
+            # All calls as written, used or not: two uses of one WITH item then read equal rows, and share what they measure.
+            below = _names(rel.keys) | frozenset(n for c in rel.calls.values() for a in c.arguments for n in names_in(a))
             return replace(rel, input=prune(rel.input, below, keep), calls=calls)
         case Window():
             columns = {id_: e for id_, e in rel.columns.items() if id_ in needed}
@@ -111,6 +113,24 @@ def prune(rel: Rel, needed: frozenset[str], keep: frozenset[str] = frozenset()) 
             return rel
         case Sort():
             return replace(rel, input=prune(rel.input, needed | frozenset(n for o in rel.order for n in names_in(o)), keep))
+
+
+def _subqueries(expr: exp.Expression, keep: frozenset[str]) -> exp.Expression:
+    """The expression with its subqueries normalised like the query itself."""
+    if expr.find(BoundSubquery) is None:
+        return expr
+
+    def swap(node: exp.Expression) -> exp.Expression | None:
+        if not isinstance(node, BoundSubquery):
+            return None
+        field = node.args.get("field")
+        shown = frozenset({field}) if field and node.args["kind"] != "exists" else frozenset[str]()
+        this = _subqueries(node.this, keep) if node.this is not None else None
+        bound = BoundSubquery(this=this, rel=prune(push_filters(node.args["rel"]), shown, keep), kind=node.args["kind"], field=field)
+        bound.meta.update(node.meta)
+        return bound
+
+    return rebuilt(expr, swap)
 
 
 def _names(columns: object) -> frozenset[str]:
