@@ -291,6 +291,13 @@ class Policy(_Strict):
                 raise ValueError(f"tables.{name}.unit: no column {unit.column!r} at the end of the path")
         return self
 
+    def keys_hold(self, table: str) -> bool:
+        """Whether a table's declared keys are facts: the owner says that the warehouse enforces them, and it is one that does.
+
+        Snowflake takes primary keys down and does not enforce them.
+        """
+        return self.tables[table].enforced_keys and self.dialect != "snowflake"
+
     @property
     def dialect(self) -> str:
         """The sqlglot dialect of the backend, which analysts write in."""

@@ -137,7 +137,7 @@ class Joins:
                 if a != start or other.unit.links.get(b) != (table, key):
                     continue
                 same_path = other.unit.path is not None and other.unit.path == (b, table, key)
-                enforced = self._policy.tables[table].enforced_keys and (key,) in self._policy.tables[table].keys
+                enforced = self._policy.keys_hold(table) and (key,) in self._policy.tables[table].keys
                 if not same_path and not (enforced and frozenset({b}) in other.enforced):
                     continue
                 facts = _joined_facts(rel.kind, left, right)

@@ -20,7 +20,7 @@ def scan(rel: Scan, policy: Policy) -> Relation:
     facts = {id_: scalar.column_facts(table.columns[name]) for id_, name in rel.columns.items()}
     by_name = {name: id_ for id_, name in rel.columns.items()}
     declared = frozenset(frozenset(by_name[c] for c in key) for key in table.keys if all(c in by_name for c in key))
-    enforced = declared if table.enforced_keys else frozenset[frozenset[str]]()
+    enforced = declared if policy.keys_hold(rel.table) else frozenset[frozenset[str]]()
     if not table.private:
         return Relation(rel, facts, unique=declared, enforced=enforced, cap=table.rows)
     unit = _unit(rel, table, policy, by_name)
@@ -38,7 +38,7 @@ def _unit(rel: Scan, table: Table, policy: Policy, by_name: dict[str, str]) -> U
         return Unit(row=True, rows=1, row_key=single[0] if single else None)
     if declared.kind == "column":
         id_ = by_name[declared.column]
-        alone = table.enforced_keys and (declared.column,) in table.keys
+        alone = policy.keys_hold(rel.table) and (declared.column,) in table.keys
         return Unit(frozenset({id_}), table.columns[declared.column].sql_type, rows=1 if alone else None, links=links)
     first = declared.path[0]
     links[by_name[first.column]] = (first.ref_table, first.ref_column)
@@ -84,7 +84,7 @@ class Units:
             tables |= more
         else:
             unit_id = link_id
-        if table.enforced_keys and (key,) in table.keys:
+        if self._policy.keys_hold(name) and (key,) in table.keys:
             return Project(rel, {key_id: column(key_id), unit_id: column(unit_id)}), key_id, unit_id, tables
         # A declared key is no fact: grouping makes it one, and gives each key exactly one unit.
         grouped_key, grouped_unit = self._fresh(), self._fresh()

@@ -1,12 +1,82 @@
 -- people: SELECT segment, COUNT(*) AS n FROM customers GROUP BY segment ORDER BY segment
+WITH s1 AS (
+  SELECT
+    t2.c100012 AS c100012,
+    t2.c7 AS c7,
+    CASE WHEN t2.c100014 > 1 THEN 1 ELSE t2.c100014 END AS c100013
+  FROM (
+    SELECT
+      t1."CUSTOMER_ID" AS c100012,
+      t1."SEGMENT" AS c7,
+      COUNT(*) AS c100014
+    FROM "CUSTOMERS" AS t1
+    WHERE
+      NOT t1."CUSTOMER_ID" IS NULL
+    GROUP BY
+      t1."CUSTOMER_ID",
+      t1."SEGMENT"
+  ) AS t2
+), s2 AS (
+  SELECT
+    t5.c100016 AS c100016,
+    t5.c100015 AS c100015
+  FROM (
+    SELECT
+      t4.c100012 AS c100016,
+      COUNT(*) AS c100015
+    FROM s1 AS t4
+    GROUP BY
+      t4.c100012
+  ) AS t5
+  WHERE
+    t5.c100015 > 1
+)
 SELECT
-  t1."SEGMENT" AS c7,
-  COUNT(*) AS m0_s0
-FROM "CUSTOMERS" AS t1
-WHERE
-  NOT t1."CUSTOMER_ID" IS NULL
+  t10.c100019 AS c7,
+  SUM(t10.c100020) AS m0_s0
+FROM (
+  SELECT
+    t3.c100012 AS c100018,
+    t3.c7 AS c100019,
+    t3.c100013 AS c100020
+  FROM s1 AS t3
+  WHERE
+    NOT EXISTS(
+      SELECT
+        1 AS one
+      FROM s2 AS t6
+      WHERE
+        t3.c100012 = t6.c100016
+    )
+  UNION ALL
+  SELECT
+    t9.c100012 AS c100018,
+    t9.c7 AS c100019,
+    t9.c100013 AS c100020
+  FROM (
+    SELECT
+      t7.c100012 AS c100012,
+      t7.c7 AS c7,
+      t7.c100013 AS c100013,
+      ROW_NUMBER() OVER (
+        PARTITION BY t7.c100012
+        ORDER BY HASH(t7.c100012, t7.c7, 146625588), t7.c100012, t7.c7
+      ) AS c100017
+    FROM s1 AS t7
+    WHERE
+      EXISTS(
+        SELECT
+          1 AS one
+        FROM s2 AS t8
+        WHERE
+          t7.c100012 = t8.c100016
+      )
+  ) AS t9
+  WHERE
+    t9.c100017 <= 1
+) AS t10
 GROUP BY
-  t1."SEGMENT";
+  t10.c100019;
 
 -- orders: SELECT status, COUNT(*) AS n, SUM(shipping) AS s FROM orders GROUP BY status ORDER BY status
 SELECT
@@ -208,29 +278,29 @@ FROM (
 
 -- lines: SELECT SUM(quantity * unit_price) AS revenue FROM order_lines
 SELECT
-  COALESCE(t4.m0_s0, 0) AS m0_s0
+  COALESCE(t5.m0_s0, 0) AS m0_s0
 FROM (
   SELECT
     SUM(
       CAST(CASE
-        WHEN t3.c100015 IS NULL
+        WHEN t4.c100017 IS NULL
         THEN 0
-        WHEN t3.c100015 < 0
+        WHEN t4.c100017 < 0
         THEN 0
-        WHEN t3.c100015 > 1000000
+        WHEN t4.c100017 > 1000000
         THEN 1000000
-        ELSE t3.c100015
+        ELSE t4.c100017
       END AS BIGINT)
     ) AS m0_s0
   FROM (
     SELECT
-      t2."CUSTOMER_ID" AS c100012,
+      t3.c100012 AS c100014,
       COUNT(
         CASE
           WHEN t1."QUANTITY" BETWEEN -20000000 AND 20000000
           THEN t1."QUANTITY" * t1."UNIT_PRICE"
         END
-      ) AS c100014,
+      ) AS c100016,
       SUM(
         CASE
           WHEN CASE
@@ -255,50 +325,68 @@ FROM (
             END AS DOUBLE) * 2.0e0
           ) AS BIGINT)
         END
-      ) AS c100015
+      ) AS c100017
     FROM "ORDER_LINES" AS t1
-    JOIN "ORDERS" AS t2
-      ON t1."ORDER_ID" = t2."ORDER_ID"
+    JOIN (
+      SELECT
+        t2."ORDER_ID" AS c100011,
+        MIN(t2."CUSTOMER_ID") AS c100012
+      FROM "ORDERS" AS t2
+      WHERE
+        NOT t2."CUSTOMER_ID" IS NULL
+      GROUP BY
+        t2."ORDER_ID"
+    ) AS t3
+      ON t1."ORDER_ID" = t3.c100011
     WHERE
-      NOT t2."CUSTOMER_ID" IS NULL
+      NOT t3.c100012 IS NULL
     GROUP BY
-      t2."CUSTOMER_ID"
-  ) AS t3
-) AS t4;
+      t3.c100012
+  ) AS t4
+) AS t5;
 
 -- path: SELECT p.category, SUM(l.quantity) AS sold FROM order_lines l JOIN products p ON l.product_id = p.product_id GROUP BY p.category ORDER BY 1
 SELECT
-  t4.c11 AS c11,
+  t5.c11 AS c11,
   SUM(
     CAST(CASE
-      WHEN t4.c100021 IS NULL
+      WHEN t5.c100023 IS NULL
       THEN 0
-      WHEN t4.c100021 < 0
+      WHEN t5.c100023 < 0
       THEN 0
-      WHEN t4.c100021 > 1000
+      WHEN t5.c100023 > 1000
       THEN 1000
-      ELSE t4.c100021
+      ELSE t5.c100023
     END AS BIGINT)
   ) AS m0_s0
 FROM (
   SELECT
-    t3."CUSTOMER_ID" AS c100018,
+    t4.c100018 AS c100020,
     t2."CATEGORY" AS c11,
-    COUNT(t1."QUANTITY") AS c100020,
-    SUM(t1."QUANTITY") AS c100021
+    COUNT(t1."QUANTITY") AS c100022,
+    SUM(t1."QUANTITY") AS c100023
   FROM "ORDER_LINES" AS t1
   JOIN "PRODUCTS" AS t2
     ON t1."PRODUCT_ID" = t2."PRODUCT_ID"
-  JOIN "ORDERS" AS t3
-    ON t1."ORDER_ID" = t3."ORDER_ID"
+  JOIN (
+    SELECT
+      t3."ORDER_ID" AS c100017,
+      MIN(t3."CUSTOMER_ID") AS c100018
+    FROM "ORDERS" AS t3
+    WHERE
+      NOT t3."CUSTOMER_ID" IS NULL
+    GROUP BY
+      t3."ORDER_ID"
+  ) AS t4
+    ON t1."ORDER_ID" = t4.c100017
   WHERE
-    NOT t3."CUSTOMER_ID" IS NULL
+    NOT t4.c100018 IS NULL
   GROUP BY
-    t3."CUSTOMER_ID",
+    t4.c100018,
     t2."CATEGORY"
-) AS t4
+) AS t5
 GROUP BY
-  t4.c11;
+  t5.c11;
 
 -- per unit: SELECT AVG(n) AS mean FROM (SELECT customer_id, LEAST(COUNT(*), 20) AS n FROM orders GROUP BY customer_id) AS t
 SELECT
@@ -341,41 +429,67 @@ FROM (
 
 -- born: SELECT AVG(birth_year) AS y, COUNT(birth_year) AS n FROM customers
 SELECT
-  COALESCE(t2.m0_s0, 0) AS m0_s0,
-  COALESCE(t2.m0_s1, 0) AS m0_s1
+  COALESCE(t4.m0_s0, 0) AS m0_s0,
+  COALESCE(t4.m0_s1, 0) AS m0_s1
 FROM (
   SELECT
-    COUNT(t1."BIRTH_YEAR") AS m0_s0,
+    SUM(CASE WHEN t3.c100016 > 1 THEN 1 ELSE t3.c100016 END) AS m0_s0,
     SUM(
-      CASE
-        WHEN t1."BIRTH_YEAR" IS NULL
-        THEN NULL
-        ELSE CASE
-          WHEN t1."BIRTH_YEAR" IS NULL
-          THEN 0
-          WHEN t1."BIRTH_YEAR" < 1920
-          THEN 1920
-          WHEN t1."BIRTH_YEAR" > 2010
-          THEN 2010
-          ELSE t1."BIRTH_YEAR"
-        END - 1965
-      END
+      CAST(CASE
+        WHEN t3.c100019 IS NULL
+        THEN 0
+        WHEN t3.c100019 < (
+          -45
+        )
+        THEN (
+          -45
+        )
+        WHEN t3.c100019 > 45
+        THEN 45
+        ELSE t3.c100019
+      END AS BIGINT)
     ) AS m0_s1
-  FROM "CUSTOMERS" AS t1
-  WHERE
-    NOT t1."CUSTOMER_ID" IS NULL
-) AS t2;
+  FROM (
+    SELECT
+      t2.c100014 AS c100014,
+      t2.c100016 AS c100016,
+      t2.c100018 AS c100018,
+      CASE
+        WHEN t2.c100016 > 1
+        THEN ROUND(CAST(t2.c100018 AS DOUBLE) * 1.0e0 / CAST(t2.c100016 AS DOUBLE))
+        ELSE CAST(t2.c100018 AS DOUBLE)
+      END AS c100019
+    FROM (
+      SELECT
+        t1."CUSTOMER_ID" AS c100014,
+        COUNT(t1."BIRTH_YEAR") AS c100016,
+        SUM(CAST(t1."BIRTH_YEAR" AS BIGINT) - 1965) AS c100018
+      FROM "CUSTOMERS" AS t1
+      WHERE
+        NOT t1."CUSTOMER_ID" IS NULL
+      GROUP BY
+        t1."CUSTOMER_ID"
+    ) AS t2
+  ) AS t3
+) AS t4;
 
 -- before: SELECT COUNT(*) AS n FROM customers WHERE signed_up < DATE '2022-06-01'
 SELECT
-  COALESCE(t2.m0_s0, 0) AS m0_s0
+  COALESCE(t3.m0_s0, 0) AS m0_s0
 FROM (
   SELECT
-    COUNT(*) AS m0_s0
-  FROM "CUSTOMERS" AS t1
-  WHERE
-    t1."SIGNED_UP" < CAST('2022-06-01' AS DATE) AND NOT t1."CUSTOMER_ID" IS NULL
-) AS t2;
+    SUM(CASE WHEN t2.c100012 > 1 THEN 1 ELSE t2.c100012 END) AS m0_s0
+  FROM (
+    SELECT
+      t1."CUSTOMER_ID" AS c100010,
+      COUNT(*) AS c100012
+    FROM "CUSTOMERS" AS t1
+    WHERE
+      t1."SIGNED_UP" < CAST('2022-06-01' AS DATE) AND NOT t1."CUSTOMER_ID" IS NULL
+    GROUP BY
+      t1."CUSTOMER_ID"
+  ) AS t2
+) AS t3;
 
 -- weekday: SELECT COUNT(*) AS n FROM orders WHERE DATEDIFF('day', DATE '2023-01-01', CAST(ordered_at AS DATE)) < 100
 SELECT
@@ -466,15 +580,85 @@ ORDER BY
   t2.c8;
 
 -- cities: SELECT city, COUNT(*) AS n FROM customers GROUP BY city ORDER BY n DESC, city
+WITH s1 AS (
+  SELECT
+    t2.c100012 AS c100012,
+    t2.c7 AS c7,
+    CASE WHEN t2.c100014 > 1 THEN 1 ELSE t2.c100014 END AS c100013
+  FROM (
+    SELECT
+      t1."CUSTOMER_ID" AS c100012,
+      t1."CITY" AS c7,
+      COUNT(*) AS c100014
+    FROM "CUSTOMERS" AS t1
+    WHERE
+      NOT t1."CUSTOMER_ID" IS NULL
+    GROUP BY
+      t1."CUSTOMER_ID",
+      t1."CITY"
+  ) AS t2
+), s2 AS (
+  SELECT
+    t5.c100016 AS c100016,
+    t5.c100015 AS c100015
+  FROM (
+    SELECT
+      t4.c100012 AS c100016,
+      COUNT(*) AS c100015
+    FROM s1 AS t4
+    GROUP BY
+      t4.c100012
+  ) AS t5
+  WHERE
+    t5.c100015 > 1
+)
 SELECT
-  t1."CITY" AS c7,
+  t10.c100019 AS c7,
   COUNT(*) AS m0_s0,
-  COUNT(*) AS m0_s1
-FROM "CUSTOMERS" AS t1
-WHERE
-  NOT t1."CUSTOMER_ID" IS NULL
+  SUM(t10.c100020) AS m0_s1
+FROM (
+  SELECT
+    t3.c100012 AS c100018,
+    t3.c7 AS c100019,
+    t3.c100013 AS c100020
+  FROM s1 AS t3
+  WHERE
+    NOT EXISTS(
+      SELECT
+        1 AS one
+      FROM s2 AS t6
+      WHERE
+        t3.c100012 = t6.c100016
+    )
+  UNION ALL
+  SELECT
+    t9.c100012 AS c100018,
+    t9.c7 AS c100019,
+    t9.c100013 AS c100020
+  FROM (
+    SELECT
+      t7.c100012 AS c100012,
+      t7.c7 AS c7,
+      t7.c100013 AS c100013,
+      ROW_NUMBER() OVER (
+        PARTITION BY t7.c100012
+        ORDER BY HASH(t7.c100012, t7.c7, 146625588), t7.c100012, t7.c7
+      ) AS c100017
+    FROM s1 AS t7
+    WHERE
+      EXISTS(
+        SELECT
+          1 AS one
+        FROM s2 AS t8
+        WHERE
+          t7.c100012 = t8.c100016
+      )
+  ) AS t9
+  WHERE
+    t9.c100017 <= 1
+) AS t10
 GROUP BY
-  t1."CITY";
+  t10.c100019;
 
 -- rollup: SELECT channel, status, COUNT(*) AS n FROM orders GROUP BY ROLLUP (channel, status) ORDER BY 1, 2
 SELECT
@@ -534,47 +718,47 @@ FROM (
 
 -- discount: SELECT AVG(discount) AS d, COUNT(discount) AS n FROM order_lines
 SELECT
-  COALESCE(t5.m0_s0, 0) AS m0_s0,
-  COALESCE(t5.m0_s1, 0) AS m0_s1
+  COALESCE(t6.m0_s0, 0) AS m0_s0,
+  COALESCE(t6.m0_s1, 0) AS m0_s1
 FROM (
   SELECT
-    SUM(CASE WHEN t4.c100018 > 50 THEN 50 ELSE t4.c100018 END) AS m0_s0,
+    SUM(CASE WHEN t5.c100020 > 50 THEN 50 ELSE t5.c100020 END) AS m0_s0,
     SUM(
       CAST(CASE
-        WHEN t4.c100022 IS NULL
+        WHEN t5.c100024 IS NULL
         THEN 0
-        WHEN t4.c100022 < (
+        WHEN t5.c100024 < (
           -409600
         )
         THEN (
           -409600
         )
-        WHEN t4.c100022 > 409600
+        WHEN t5.c100024 > 409600
         THEN 409600
-        ELSE t4.c100022
+        ELSE t5.c100024
       END AS BIGINT)
     ) AS m0_s1
   FROM (
     SELECT
-      t3.c100016 AS c100016,
-      t3.c100018 AS c100018,
-      t3.c100020 AS c100020,
-      t3.c100021 AS c100021,
+      t4.c100018 AS c100018,
+      t4.c100020 AS c100020,
+      t4.c100022 AS c100022,
+      t4.c100023 AS c100023,
       CASE
-        WHEN t3.c100020 > 50
+        WHEN t4.c100022 > 50
         THEN ROUND(
           CAST((
-            t3.c100021 - CAST(8192 AS DECIMAL(38, 0)) * CAST(t3.c100020 AS DECIMAL(38, 0))
-          ) AS DOUBLE) * 50.0e0 / CAST(t3.c100020 AS DOUBLE)
+            t4.c100023 - CAST(8192 AS DECIMAL(38, 0)) * CAST(t4.c100022 AS DECIMAL(38, 0))
+          ) AS DOUBLE) * 50.0e0 / CAST(t4.c100022 AS DOUBLE)
         )
         ELSE CAST((
-          t3.c100021 - CAST(8192 AS DECIMAL(38, 0)) * CAST(t3.c100020 AS DECIMAL(38, 0))
+          t4.c100023 - CAST(8192 AS DECIMAL(38, 0)) * CAST(t4.c100022 AS DECIMAL(38, 0))
         ) AS DOUBLE)
-      END AS c100022
+      END AS c100024
     FROM (
       SELECT
-        t2."CUSTOMER_ID" AS c100016,
-        COUNT(t1."DISCOUNT") AS c100018,
+        t3.c100014 AS c100018,
+        COUNT(t1."DISCOUNT") AS c100020,
         COUNT(
           CASE
             WHEN t1."DISCOUNT" IS NULL OR t1."DISCOUNT" = CAST('NaN' AS DOUBLE)
@@ -585,7 +769,7 @@ FROM (
             THEN CAST(16384 AS BIGINT)
             ELSE CAST(ROUND(CAST(t1."DISCOUNT" AS DOUBLE) * 32768.0e0) AS BIGINT)
           END
-        ) AS c100020,
+        ) AS c100022,
         SUM(
           CASE
             WHEN t1."DISCOUNT" IS NULL OR t1."DISCOUNT" = CAST('NaN' AS DOUBLE)
@@ -596,17 +780,26 @@ FROM (
             THEN CAST(16384 AS BIGINT)
             ELSE CAST(ROUND(CAST(t1."DISCOUNT" AS DOUBLE) * 32768.0e0) AS BIGINT)
           END
-        ) AS c100021
+        ) AS c100023
       FROM "ORDER_LINES" AS t1
-      JOIN "ORDERS" AS t2
-        ON t1."ORDER_ID" = t2."ORDER_ID"
+      JOIN (
+        SELECT
+          t2."ORDER_ID" AS c100013,
+          MIN(t2."CUSTOMER_ID") AS c100014
+        FROM "ORDERS" AS t2
+        WHERE
+          NOT t2."CUSTOMER_ID" IS NULL
+        GROUP BY
+          t2."ORDER_ID"
+      ) AS t3
+        ON t1."ORDER_ID" = t3.c100013
       WHERE
-        NOT t2."CUSTOMER_ID" IS NULL
+        NOT t3.c100014 IS NULL
       GROUP BY
-        t2."CUSTOMER_ID"
-    ) AS t3
-  ) AS t4
-) AS t5;
+        t3.c100014
+    ) AS t4
+  ) AS t5
+) AS t6;
 
 -- in list: SELECT COUNT(*) AS n FROM orders WHERE status IN ('returned', 'cancelled') AND channel LIKE 'w%'
 SELECT
@@ -635,18 +828,25 @@ FROM (
 
 -- exists: SELECT COUNT(*) AS n FROM customers c WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.customer_id AND o.status = 'returned')
 SELECT
-  COALESCE(t3.m0_s0, 0) AS m0_s0
+  COALESCE(t4.m0_s0, 0) AS m0_s0
 FROM (
   SELECT
-    COUNT(*) AS m0_s0
-  FROM "CUSTOMERS" AS t1
-  WHERE
-    EXISTS(
-      SELECT
-        1 AS one
-      FROM "ORDERS" AS t2
-      WHERE
-        t2."STATUS" = 'returned' AND t2."CUSTOMER_ID" = t1."CUSTOMER_ID"
-    )
-    AND NOT t1."CUSTOMER_ID" IS NULL
-) AS t3;
+    SUM(CASE WHEN t3.c100019 > 20 THEN 20 ELSE t3.c100019 END) AS m0_s0
+  FROM (
+    SELECT
+      t1."CUSTOMER_ID" AS c100017,
+      COUNT(*) AS c100019
+    FROM "CUSTOMERS" AS t1
+    WHERE
+      EXISTS(
+        SELECT
+          1 AS one
+        FROM "ORDERS" AS t2
+        WHERE
+          t2."STATUS" = 'returned' AND t2."CUSTOMER_ID" = t1."CUSTOMER_ID"
+      )
+      AND NOT t1."CUSTOMER_ID" IS NULL
+    GROUP BY
+      t1."CUSTOMER_ID"
+  ) AS t3
+) AS t4;

@@ -176,7 +176,6 @@ FROM (
     ) AS m0_s5
   FROM (
     SELECT
-      t1."passenger_id" AS c1,
       t1."age" AS c6,
       t1."fare" AS c9,
       CASE

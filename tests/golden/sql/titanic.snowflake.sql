@@ -176,7 +176,6 @@ FROM (
     ) AS m0_s5
   FROM (
     SELECT
-      t1."PASSENGER_ID" AS c1,
       t1."AGE" AS c6,
       t1."FARE" AS c9,
       CASE
