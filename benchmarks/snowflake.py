@@ -134,9 +134,10 @@ def overhead(repeat: int) -> None:
         "answer minus run stage": [a - b for a, b in zip(whole, run, strict=True)],
         "answer minus bare cursor": [a - b for a, b in zip(whole, bare, strict=True)],
     }
-    print(f"{'ms, ' + str(repeat) + ' answers of ten groups':46}{'median':>9}{'p90':>9}")
+    print(f"{'ms, ' + str(repeat) + ' answers of ten groups':46}{'p10':>9}{'median':>9}{'p90':>9}")
     for name_, values in rows.items():
-        print(f"{name_:46}{statistics.median(values):9.1f}{statistics.quantiles(values, n=10)[8]:9.1f}")
+        tenths = statistics.quantiles(values, n=10)
+        print(f"{name_:46}{tenths[0]:9.1f}{statistics.median(values):9.1f}{tenths[8]:9.1f}")
 
 
 def statements(data: Path, repeat: int) -> None:
