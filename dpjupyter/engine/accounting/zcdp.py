@@ -65,7 +65,8 @@ def zcdp_epsilon(rho: Real, delta: Real) -> float:
 
     Raises: AskRefused: rho or delta out of range.
     """
-    loss = float(exact(rho, "rho"))
+    # A float needs no exact reading here: the ledger asks at every debit, while others wait.
+    loss = rho if type(rho) is float and 0 < rho < math.inf else float(exact(rho, "rho"))
     log_inverse = _log_inverse(delta)
     # The derivative is rho - (log(1/delta) - log(alpha)) / (alpha-1)^2: with u = alpha - 1, a minimum is where
     # rho*u^2 + log(1+u) = log(1/delta). The left side grows with u; Newton's method, kept inside a bracket.

@@ -44,7 +44,7 @@ class MariaDB:
         sock = Path(tempfile.gettempdir()) / f"dpj-{self.port}.sock"
         command = [
             "mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--socket={sock}", f"--port={self.port}",
-            "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'pid'}", "--max-connections=600", "--innodb-buffer-pool-size=64M",
+            f"--tmpdir={self.folder}", "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'pid'}", "--max-connections=600", "--innodb-buffer-pool-size=64M",
             "--skip-name-resolve", *self.options, *as_root,
         ]  # fmt: skip
         log = (self.folder / "log").open("ab")
