@@ -24,12 +24,8 @@ export function Gauge({ row, me, nowMs, trans }: IGaugeProps): React.JSX.Element
   const label = row.analyst === null ? name : `${name} · ${whose ?? ''}`;
   const spoken = trans.__('ε %1 of %2 left', number(row.residual_budget), number(row.total_budget));
   const isOpen = row.exhausted_strategy === 'allow' && row.residual_budget <= 0;
-  const facts = [
-    spoken,
-
-    recovery(row.next_recover_time, nowMs, trans),
-    row.num_dpcall > 0 ? trans._n('%1 answer', '%1 answers', row.num_dpcall) : ''
-  ];
+  const facts = [spoken, recovery(row.next_recover_time, nowMs, trans)].filter(Boolean).join(' · ');
+  const answers = trans._n('%1 answer in this cycle', '%1 answers in this cycle', row.num_dpcall);
   return (
     <li className="dpj-gauge" data-level={level(left)}>
       <div className="dpj-gauge-head">
@@ -49,8 +45,8 @@ export function Gauge({ row, me, nowMs, trans }: IGaugeProps): React.JSX.Element
       >
         <div className="dpj-bar-fill" style={{ width: `${left * 100}%` }} />
       </div>
-      <div className="dpj-gauge-facts">
-        {facts.filter(Boolean).join(' · ')}
+      <div className="dpj-gauge-facts" title={answers}>
+        {facts}
         {row.unmetered_answers > 0 && (
           <strong className="dpj-alarm"> {trans.__('%1 unmetered', row.unmetered_answers)}</strong>
         )}

@@ -24,7 +24,8 @@ function gauge(change: Parameters<typeof budgetRow>[0]): string {
 describe('Gauge', () => {
   it('says what is left in words, for eyes and for screen readers', () => {
     const html = gauge({});
-    expect(html).toContain('ε 7.5 of 10 left · recovers in 3 d · 3 answers');
+    expect(html).toContain('ε 7.5 of 10 left · recovers in 3 d');
+    expect(html).toContain('3 answers in this cycle');
     expect(html).toContain('role="meter"');
     expect(html).toContain('aria-valuetext="ε 7.5 of 10 left, 75%"');
   });

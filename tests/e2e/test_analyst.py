@@ -159,6 +159,7 @@ def test_the_notebooks_database_is_shown_also_after_a_reload(lab: Lab, open_note
     reopened = lab.open_existing("shop")
     expect(lab.status).to_contain_text("shop")
     expect(reopened.chip(1)).to_contain_text("n ±")
+    lab.close(reopened)
 
 
 def test_an_interrupt_stops_waiting_and_the_kernel_lives_on(lab: Lab, demo: Demo, open_notebook: Open) -> None:
