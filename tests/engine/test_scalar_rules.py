@@ -40,7 +40,7 @@ def parsed(sql: str, dialect: str = "duckdb") -> exp.Expression:
     "sql",
     [
         "random()", "now()", "current_date", "current_timestamp", "uuid()", "nextval('s')", "getenv('HOME')", "current_setting('x')", "md5(name)",
-        "hash(age)", "sha256(name)", "regexp_matches(name, '(a+)+')", "name ~ 'a'", "name SIMILAR TO 'a'", "repeat(name, 1000000)", "lpad(name, 9999999, 'x')",
+        "hash(age)", "sha256(name)", "regexp_matches(name, '(a+)+')", "name ~ 'a'", "name SIMILAR TO 'a'", "repeat(name, 1000000)",
         "[age, 1]", "{'a': age}", "list_transform([1], x -> x + 1)", "age[1]", "read_text('/etc/passwd')", "my_udf(age)", "printf('%d', age)",
         "format('{}', age)", "age << 3", "xor(age, 1)", "name COLLATE nocase", "seen AT TIME ZONE 'UTC'", "query('SELECT 1')", "error('x')",
         "nullif(getenv('A'), 'b')", "CAST(age AS JSON)", "CAST(name AS INTEGER[])", "try(1 / 0)", "COLUMNS('a')", "age = ANY(SELECT 1)", "sleep(1)", "*",
@@ -83,7 +83,7 @@ def test_what_comes_of_a_unit_stays_marked():
         "name + 1", "age AND flag", "UPPER(age)", "name > 5 + city", "DATE_TRUNC('fortnight', day)", "day + fare", "day > 'yesterday'", "age = 'abc'",
         "SUBSTR(name, age)", "LEFT(name, 1000000)", "name LIKE city", "name LIKE 'a' ESCAPE 'xy'", "day + INTERVAL (age) DAY", "day + INTERVAL 99999 YEAR",
         "SPLIT_PART(name, city, 1)", "REPLACE(name, city, 'x')", "STRPTIME(name, city)", "ROUND(fare, age)", "LOG(age, fare)", "seen - seen", "CASE WHEN 1 THEN 2 END",
-        "STRFTIME(seen, '%Q')",
+        "STRFTIME(seen, '%Q')", "LPAD(name, 9999999, 'x')", "ROUND(fare, 1, 'HALF_TO_EVEN')", "WEEK(day, 3)", "name LIKE ANY (city, 'x')",
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_fit_are_refused(sql):

@@ -6,7 +6,7 @@ from sqlglot import exp
 
 from dpjupyter.engine.model import BoundSubquery
 from dpjupyter.engine.scalar.rules import RULES, anonymous, casts
-from dpjupyter.engine.scalar.terms import place_of, refused
+from dpjupyter.engine.scalar.terms import place_of, refused, whole
 from dpjupyter.errors import FunctionRefused
 
 # Parts of expressions that are no functions themselves.
@@ -45,7 +45,14 @@ def check(expr: exp.Expression) -> None:
         raise FunctionRefused("* is no value here.", hint="Name a column.", place=place_of(expr))
     elif not isinstance(expr, _PARTS) and type(expr) not in RULES:
         raise refused(expr)
+    if isinstance(expr, exp.Column) and isinstance(expr.this, exp.Star):
+        raise FunctionRefused("* is no value here.", hint="Name a column.", place=place_of(expr))
     if isinstance(expr, (exp.Column, exp.DataType)):
+        return
+    if type(expr) in RULES:
+        whole(expr)
+    if isinstance(expr, (exp.Like, exp.ILike)) and isinstance(expr.expression, exp.Any):
+        check(expr.this)
         return
     for child in expr.iter_expressions():
         check(child)
@@ -64,8 +71,8 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ("= <> < <= > >=, BETWEEN, IN (list)", "both sides brought to one type; literal strings are read as the other side's type"),
     ("IS NULL, IS TRUE, IS FALSE, IS DISTINCT FROM, EQUAL_NULL", "never NULL"),
     ("AND, OR, NOT, XOR", "three-valued"),
-    ("LIKE, ILIKE", "literal pattern of at most 200 characters"),
-    ("CASE, IF, IFF, NVL2", "bounds: hull of the branches, each with what its condition says"),
+    ("LIKE, ILIKE, LIKE ANY", "literal pattern of at most 200 characters"),
+    ("CASE, IF, IFF, NVL2, DECODE", "bounds: hull of the branches, each with what its condition says"),
     ("COALESCE, IFNULL, NVL, ZEROIFNULL", "bounds: hull of the arguments"),
     ("NULLIF, NULLIFZERO", "bounds of the first argument"),
     ("LEAST, GREATEST", "NULL as in the dialect written: DuckDB passes over it, Snowflake returns it"),
@@ -75,12 +82,14 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ("SIN, COS, TAN, COT, ASIN, ACOS, ATAN, ATAN2, SINH, COSH, TANH, DEGREES, RADIANS, PI", "as above"),
     ("WIDTH_BUCKET", "literal ends and number; written as CASE and FLOOR"),
     ("ISNAN, ISINF", "DuckDB"),
-    ("CAST, TRY_CAST, ::, TO_NUMBER, TO_DOUBLE, TO_DATE, DATE", "NULL where the value does not fit"),
+    ("CAST, TRY_CAST, ::, TO_NUMBER, TO_DOUBLE, TO_DATE, DATE, TO_TIMESTAMP", "NULL where the value does not fit"),
     ("LOWER, UPPER, TRIM, LTRIM, RTRIM, REVERSE", "text"),
     ("LENGTH, LEN, STRPOS, POSITION, CHARINDEX, INSTR", "whole number from 0"),
     ("SUBSTR, SUBSTRING, LEFT, RIGHT, SPLIT_PART", "literal positions up to 10000"),
-    ("CONCAT, ||", "NULL as in the dialect written"),
+    ("CONCAT, CONCAT_WS, ||", "NULL as in the dialect written"),
     ("REPLACE", "literal texts"),
+    ("LPAD, RPAD", "literal length of at most 1000"),
+    ("ASCII", "whole number"),
     ("STARTS_WITH, ENDS_WITH, CONTAINS, PREFIX, SUFFIX", "condition"),
     ("DATE_TRUNC", "literal unit; domain from bounds"),
     (
@@ -128,7 +137,7 @@ def markdown() -> str:
 
 def _names() -> tuple[str, ...]:
     found = {word for names, _ in _TABLE for word in names.replace(",", " ").split() if word.replace("_", "").isalnum() and word.isupper()}
-    return tuple(sorted((found | set(anonymous.NAMES)) - {"NULL", "TRUE", "FALSE", "DISTINCT", "FROM", "INTERVAL", "IS"}))
+    return tuple(sorted((found | set(anonymous.NAMES)) - {"NULL", "TRUE", "FALSE", "DISTINCT", "FROM", "INTERVAL", "IS", "ANY"}))
 
 
 NAMES: tuple[str, ...] = _names()

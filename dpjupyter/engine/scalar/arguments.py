@@ -81,6 +81,8 @@ def to_type(term: Term, type_: SqlType, scope: Scope, node: exp.Expression) -> T
     if have in NUMERIC and want in NUMERIC:
         return replace(term, tree=cast(term.tree, type_, scope.dialect), type=type_, domain=None)
     if have is Kind.DATE and want is Kind.TIMESTAMP:
+        if not term.nullable and term.sure.lower == term.sure.upper and abs(term.sure.lower) < 1e5:
+            return literal_term(values.at(term.sure.lower * DAY_US, type_), type_)
         tree = cast(term.tree, type_, scope.dialect) if scope.snowflake else try_cast(term.tree, type_, scope.dialect)
         scaled = [iv.mul(i, Interval(DAY_US, DAY_US)) if i else None for i in (term.interval, term.proven)]
         return replace(term, tree=tree, type=type_, interval=scaled[0], proven=scaled[1], domain=None)

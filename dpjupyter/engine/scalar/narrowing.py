@@ -49,6 +49,8 @@ def assume(node: exp.Expression, columns: Mapping[str, Facts], scope: Scope, *, 
     match node:
         case exp.Paren():
             return assume(node.this, columns, scope, holds=holds)
+        case exp.Is() if node.args.get("negate"):
+            return assume(exp.Is(this=node.this.copy(), expression=node.expression.copy()), columns, scope, holds=not holds)
         case exp.Not():
             return assume(node.this, columns, scope, holds=not holds)
         case exp.And() | exp.Or():

@@ -116,6 +116,7 @@ class Scope:
                 rule = self.rules.get(type(node))
                 if rule is None:
                     raise refused(node)
+                whole(node)
                 term = rule(node, self)
                 self._seen[id(node)] = (node, term)
                 return term
@@ -165,6 +166,26 @@ def place_of(node: exp.Expression | None) -> Place | None:
             if found is None or (place.line, place.column) < (found.line, found.column):
                 found = place
     return found
+
+
+# Arguments that rules read; another one would be dropped without a word.
+_READ = (
+    "this", "expression", "expressions", "decimals", "min_value", "max_value", "num_buckets", "low", "high", "query", "unnest",
+    "field", "ifs", "true", "false", "replacement", "fill_pattern", "substr", "position", "occurrence", "start", "length",
+    "part_index", "delimiter", "unit", "format", "precision", "scale",
+)  # fmt: skip
+_READ_BY = {"to": ("Cast", "TryCast"), "default": ("Case",), "zone": ("TimestampTrunc", "DateTrunc")}
+
+
+def whole(node: exp.Expression) -> None:
+    """Refuse a node with an argument that no rule reads.
+
+    Raises: FunctionRefused: for example ROUND(x, 1, 'HALF_TO_EVEN').
+    """
+    for key, value in node.args.items():
+        given = isinstance(value, exp.Expression) or (isinstance(value, list) and bool(value))
+        if given and key not in _READ and type(node).__name__ not in _READ_BY.get(key, ()):
+            raise refused(node, f"The argument {str(value).strip()} is not answered here.")
 
 
 def refused(node: exp.Expression, message: str = "", hint: str = "") -> FunctionRefused:

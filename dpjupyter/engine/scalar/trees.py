@@ -55,6 +55,14 @@ def all_of(tests: list[exp.Expression]) -> exp.Expression:
     return done
 
 
+def any_of(tests: list[exp.Expression]) -> exp.Expression:
+    """``(a) OR (b) OR ...`` of at least one condition."""
+    done = tests[0]
+    for test in tests[1:]:
+        done = exp.Or(this=wrap(done), expression=wrap(test))
+    return done
+
+
 def between(tree: exp.Expression, low: exp.Expression, high: exp.Expression) -> exp.Expression:
     """``tree BETWEEN low AND high``."""
     return exp.Between(this=wrap(tree.copy()), low=low, high=high)

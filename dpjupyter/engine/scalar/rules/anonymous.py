@@ -15,6 +15,10 @@ def _zero() -> exp.Expression:
     return exp.Literal.number("0")
 
 
+def _timestamp(arguments: list[exp.Expression]) -> exp.Expression:
+    return exp.Cast(this=arguments[0], to=exp.DataType.build("TIMESTAMP"))
+
+
 # name -> (number of arguments, the same thing as a node that has a rule)
 _DUCKDB: dict[str, tuple[int, _Build]] = {
     "IFF": (3, lambda a: exp.If(this=a[0], true=a[1], false=a[2])),
@@ -40,6 +44,10 @@ _SNOWFLAKE: dict[str, tuple[int, _Build]] = {
     "ZEROIFNULL": _DUCKDB["ZEROIFNULL"],
     "NULLIFZERO": _DUCKDB["NULLIFZERO"],
     "DATE_PART": _DUCKDB["DATE_PART"],
+    "TO_TIMESTAMP": (1, _timestamp),
+    "TRY_TO_TIMESTAMP": (1, _timestamp),
+    "TO_TIMESTAMP_NTZ": (1, _timestamp),
+    "TRY_TO_TIMESTAMP_NTZ": (1, _timestamp),
 }
 TABLE = {**_DUCKDB, **_SNOWFLAKE}
 NAMES = tuple(sorted(TABLE))

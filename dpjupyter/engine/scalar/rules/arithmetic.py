@@ -194,15 +194,17 @@ def _guarded(node: exp.Expression, scope: Scope) -> Term | None:
     return None
 
 
-def _integers(a: Term, b: Term, proven: Interval, scope: Scope) -> tuple[exp.Expression, SqlType]:
+def _dividend(a: Term, b: Term, scope: Scope) -> tuple[Term, SqlType]:
+    """The least integer divided by -1 does not fit its type: one step wider where both may occur."""
     if scope.snowflake:
-        return a.tree, integer(max(bits_for(proven), 64))
+        return a, integer(max(bits_for(a.sure), 64))
     have = natural_bits(a, b)
-    need = bits_for(proven)
-    if need <= have:
-        return a.tree, integer(max(have, 32))
-    wide = integer(64 if need <= 64 else 128)
-    return cast(a.tree, wide, scope.dialect), wide
+    if not iv.holds(b.sure, -1.0) or 0 < bits_for(iv.hull((a.sure, iv.neg(a.sure))) or a.sure) <= have:
+        return a, integer(max(have, 32))
+    if have == 128:
+        return within(a, 10**_MOST - 1), integer(128)
+    wide = integer(64 if have < 64 else 128)
+    return replace(a, tree=cast(a.tree, wide, scope.dialect)), wide
 
 
 def _binary(node: exp.Expression, left: exp.Expression, right: exp.Expression, type_: SqlType, span: Span, args: tuple[Term, Term]) -> Term:
@@ -290,12 +292,10 @@ def int_divide(node: exp.Expression, scope: Scope) -> Term:
 
     interval, proven = span(a.span, b.span), span(a.sure, b.sure)
     if whole:
-        left, type_ = _integers(a, b, iv.absolute(a.sure), scope)
-        if type_.bits == 128 and int_digits(a.sure) > _MOST:
-            left = within(a, 10**_MOST - 1).tree
+        a, type_ = _dividend(a, b, scope)
     else:
         a, b, type_ = as_double(a, scope), as_double(b, scope), DOUBLE
-        left = a.tree
+    left = a.tree
     if scope.snowflake:
         quotient = exp.Div(this=wrap(left), expression=_nonzero(b), typed=False, safe=False)
         tree: exp.Expression = exp.Trunc(this=quotient) if whole else quotient
@@ -313,12 +313,8 @@ def modulo(node: exp.Expression, scope: Scope) -> Term:
     nullable = strict((a, b)) or iv.holds(b.span, 0.0)
     left, type_ = a.tree, DOUBLE
     if a.type.kind is Kind.INT and b.type.kind is Kind.INT:
-        # The least integer modulo -1 raises like its quotient.
-        left, type_ = (
-            _integers(a, b, iv.hull((a.sure, iv.neg(a.sure))) or a.sure, scope)
-            if b.sure.lower <= -1
-            else (a.tree, integer(max(natural_bits(a, b), 32)))
-        )
+        a, type_ = _dividend(a, b, scope)
+        left = a.tree
     elif Kind.FLOAT not in (a.type.kind, b.type.kind):
         scale = max(a.type.scale, b.type.scale)
         if max(int_digits(a.sure), int_digits(b.sure)) + scale <= _MOST:

@@ -37,6 +37,7 @@ _FIELDS = {
     "QUARTER": (1, 4), "MONTH": (1, 12), "WEEK": (1, 53), "DAY": (1, 31), "DOW": (0, 6), "ISODOW": (1, 7), "DOY": (1, 366),
     "HOUR": (0, 23), "MINUTE": (0, 59), "SECOND": (0, 59), "MILLISECOND": (0, 59_999), "MICROSECOND": (0, 59_999_999),
 }  # fmt: skip
+_CLOCK = ("HOUR", "MINUTE", "SECOND")
 _YEARS = {"YEAR": 1, "ISOYEAR": 1, "DECADE": 10, "CENTURY": 100, "MILLENNIUM": 1000}
 _ANY_YEAR = Interval(-6_000_000.0, 6_000_000.0)
 TRUNC_UNITS = (*calendar.MONTHS, *calendar.MICROS)
@@ -120,6 +121,15 @@ def date_trunc(node: exp.Expression, scope: Scope) -> Term:
 def part(node: exp.Expression, argument: exp.Expression, name: str, scope: Scope) -> Term:
     """``EXTRACT(unit FROM x)``, ``DATE_PART``, YEAR(x), MONTH(x) ..."""
     unit = calendar.unit(name)
+    clock = scope.term(argument)
+    if clock.type.kind is Kind.TIME and unit in _CLOCK:
+        room = Interval(*map(float, _FIELDS[unit]))
+        shown = (
+            exp.Extract(this=exp.var(unit), expression=clock.tree)
+            if scope.snowflake
+            else exp.Anonymous(this=unit, expressions=[clock.tree])
+        )
+        return Term(shown, BIGINT, room, room, clock.nullable, True, clock.from_unit)
     a = timed(argument, scope)
     if unit == "EPOCH":
         scale = Interval(1e6, 1e6)
@@ -142,7 +152,7 @@ def part(node: exp.Expression, argument: exp.Expression, name: str, scope: Scope
         guarded = in_calendar(a) if unit == "WEEK" else a
         fixed = Interval(*map(float, _FIELDS[unit]))
         interval = proven = fixed
-        if a.type.kind is Kind.DATE and unit in ("HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"):
+        if a.type.kind is Kind.DATE and unit in (*_CLOCK, "MILLISECOND", "MICROSECOND"):
             interval = proven = Interval(0.0, 0.0)
     else:
         raise refused(

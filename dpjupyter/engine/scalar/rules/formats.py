@@ -21,8 +21,8 @@ from dpjupyter.engine.scalar.rules.dates import timed
 from dpjupyter.engine.scalar.terms import Rule, Scope, Term, refused
 from dpjupyter.engine.scalar.trees import cast
 
-_TIME_ONLY = re.compile(r"(?:[^%]|%[HIMSpf%])*")
-_FORMAT = re.compile(r"(?:[^%]|%-?[aAbBcdfgGHIjmMnpSuUVwWxXyYzZ%])*")
+_TIME_ONLY = re.compile(r"(?:[^%]|%[HIMSpf%]|%-[HIMS])*")
+_FORMAT = re.compile(r"(?:[^%]|%[aAbBcdfgGHIjmMnpSuUVwWxXyYzZ%]|%-[dHIjmMSy])*")
 _DAY_1900 = Interval(-2_208_988_800e6, -2_208_988_800e6 + calendar.DAY_US - 1)
 
 

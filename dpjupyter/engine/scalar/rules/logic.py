@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from dpjupyter.engine.model import BOOL, Interval, Kind, SqlType
+from dpjupyter.engine.model import BOOL, DATE, Interval, Kind, SqlType
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar import narrowing
-from dpjupyter.engine.scalar.arguments import as_double, text, truth, unify
-from dpjupyter.engine.scalar.sqltypes import FLOAT32, NUMERIC
+from dpjupyter.engine.scalar import narrowing, values
+from dpjupyter.engine.scalar.arguments import as_double, literal_term, text, truth, unify
+from dpjupyter.engine.scalar.sqltypes import DAY_US, FLOAT32, NUMERIC
 from dpjupyter.engine.scalar.terms import Rule, Scope, Term, refused, strict, tainted
-from dpjupyter.engine.scalar.trees import wrap
+from dpjupyter.engine.scalar.trees import any_of, wrap
 
 
 def _condition(tree: exp.Expression, args: list[Term], *, nullable: bool | None = None) -> Term:
@@ -22,7 +22,7 @@ def _condition(tree: exp.Expression, args: list[Term], *, nullable: bool | None 
 
 def _sides(nodes: list[exp.Expression], scope: Scope, node: exp.Expression) -> list[Term]:
     """Arguments that are compared: of one type, so that no hidden cast can raise."""
-    terms = scope.terms(nodes)
+    terms = _dated(scope.terms(nodes))
     type_, done = unify(terms, scope, node)
     if type_.kind is Kind.OTHER and any(t.type.text == "SUBQUERY" for t in terms):
         return done
@@ -36,6 +36,20 @@ def _sides(nodes: list[exp.Expression], scope: Scope, node: exp.Expression) -> l
     ):
         done = [t if t.literal else as_double(t, scope) for t in done]
     return done
+
+
+def _dated(terms: list[Term]) -> list[Term]:
+    """Midnights as dates where they are compared with dates: the column stays bare."""
+    if not any(t.type.kind is Kind.DATE for t in terms):
+        return terms
+    return [_midnight(t) or t for t in terms] if all(t.type.kind is Kind.DATE or _midnight(t) for t in terms) else terms
+
+
+def _midnight(term: Term) -> Term | None:
+    at = term.sure
+    if term.type.kind is not Kind.TIMESTAMP or term.nullable or at.lower != at.upper or at.lower % DAY_US or abs(at.lower) > 2.0**53:
+        return None
+    return literal_term(values.at(at.lower / DAY_US, DATE), DATE)
 
 
 def compare(node: exp.Expression, scope: Scope) -> Term:
@@ -84,6 +98,8 @@ def invert(node: exp.Expression, scope: Scope) -> Term:
 def is_(node: exp.Expression, scope: Scope) -> Term:
     """``x IS NULL``, ``x IS TRUE``, ``x IS FALSE``; IS NOT is NOT around it."""
     right = node.expression
+    if node.args.get("negate"):
+        return invert(exp.Not(this=exp.Is(this=node.this.copy(), expression=right.copy())), scope)
     if isinstance(right, exp.Null):
         arg = scope.term(node.this)
         return _condition(exp.Is(this=wrap(arg.tree), expression=exp.null()), [arg], nullable=False)
@@ -110,6 +126,10 @@ def escaped(node: exp.Expression, scope: Scope) -> Term:
 
 def _like(node: exp.Expression, mark: exp.Literal | None, scope: Scope) -> Term:
     pattern = node.expression
+    if isinstance(pattern, exp.Any) and isinstance(pattern.this, (exp.Tuple, exp.Paren)):
+        options = pattern.this.expressions or [pattern.this.this]
+        each = [_like(type(node)(this=node.this.copy(), expression=option.copy()), mark, scope) for option in options]
+        return _condition(any_of([t.tree for t in each]), each)
     if not (isinstance(pattern, exp.Literal) and pattern.is_string):
         raise refused(node, "The pattern of LIKE must be a literal string.")
     if len(pattern.name) > 200 or pattern.name.count("%") > 10:
@@ -128,9 +148,9 @@ def _like(node: exp.Expression, mark: exp.Literal | None, scope: Scope) -> Term:
 
 
 # ---------------------------------------------------------------- choices
-def _merge(values: list[Term], type_: SqlType, tree: exp.Expression, *, nullable: bool, unit: bool) -> Term:
-    """A choice among ``values``."""
-    some = [v for v in values if v.type.kind is not Kind.NULL]
+def _merge(found: list[Term], type_: SqlType, tree: exp.Expression, *, nullable: bool, unit: bool) -> Term:
+    """A choice among terms."""
+    some = [v for v in found if v.type.kind is not Kind.NULL]
 
     def span(parts: list[Interval | None]) -> Interval | None:
         return None if any(p is None for p in parts) else iv.hull([p for p in parts if p is not None])
@@ -154,12 +174,12 @@ def case(node: exp.Expression, scope: Scope) -> Term:
         conditions.append(truth(test, scope))
     default = node.args.get("default")
     nodes = [branch.args["true"] for branch in branches] + ([default] if default is not None else [])
-    type_, values = unify(scope.terms(nodes), scope, node)
-    ifs = [exp.If(this=c.tree, true=v.tree) for c, v in zip(conditions, values, strict=False)]
-    tree = exp.Case(ifs=ifs, default=values[-1].tree if default is not None else None)
-    nullable = default is None or any(v.nullable for v in values)
+    type_, results = unify(scope.terms(nodes), scope, node)
+    ifs = [exp.If(this=c.tree, true=v.tree) for c, v in zip(conditions, results, strict=False)]
+    tree = exp.Case(ifs=ifs, default=results[-1].tree if default is not None else None)
+    nullable = default is None or any(v.nullable for v in results)
     clamped = _clamp(node, type_, scope)
-    done = _merge(values, type_, tree, nullable=nullable, unit=tainted([*conditions, *values]))
+    done = _merge(results, type_, tree, nullable=nullable, unit=tainted([*conditions, *results]))
     return replace(done, interval=clamped[0], proven=clamped[1]) if clamped else done
 
 
@@ -175,6 +195,16 @@ def if_(node: exp.Expression, scope: Scope) -> Term:
     return case(exp.Case(ifs=[branch], default=false.copy() if false is not None else None), scope)
 
 
+def decode(node: exp.Expression, scope: Scope) -> Term:
+    """Snowflake's ``DECODE(x, a, result, ..., default)``: NULL equals NULL."""
+    subject, *rest = node.expressions
+    if len(rest) < 2:
+        raise refused(node, "DECODE needs at least one pair.")
+    pairs = [(rest[n], rest[n + 1]) for n in range(0, len(rest) - 1, 2)]
+    ifs = [exp.If(this=exp.NullSafeEQ(this=subject.copy(), expression=a.copy()), true=b.copy()) for a, b in pairs]
+    return case(exp.Case(ifs=ifs, default=rest[-1].copy() if len(rest) % 2 else None), scope)
+
+
 def nvl2(node: exp.Expression, scope: Scope) -> Term:
     """``NVL2(x, a, b)``."""
     test = exp.Not(this=exp.Is(this=node.this.copy(), expression=exp.null()))
@@ -183,13 +213,13 @@ def nvl2(node: exp.Expression, scope: Scope) -> Term:
 
 def coalesce(node: exp.Expression, scope: Scope) -> Term:
     """``COALESCE(a, b, ...)``, IFNULL, NVL."""
-    type_, values = unify(scope.terms([node.this, *node.expressions]), scope, node)
-    tree = exp.Coalesce(this=values[0].tree, expressions=[v.tree for v in values[1:]])
-    nullable = all(v.nullable for v in values)
-    first = next((n for n, v in enumerate(values) if not v.nullable), len(values) - 1)
-    merged = _merge(values, type_, tree, nullable=nullable, unit=tainted(values))
+    type_, options = unify(scope.terms([node.this, *node.expressions]), scope, node)
+    tree = exp.Coalesce(this=options[0].tree, expressions=[v.tree for v in options[1:]])
+    nullable = all(v.nullable for v in options)
+    first = next((n for n, v in enumerate(options) if not v.nullable), len(options) - 1)
+    merged = _merge(options, type_, tree, nullable=nullable, unit=tainted(options))
     # Behind an argument that is never NULL nothing is reached, by promise.
-    return replace(merged, interval=_merge(values[: first + 1], type_, tree, nullable=nullable, unit=False).interval)
+    return replace(merged, interval=_merge(options[: first + 1], type_, tree, nullable=nullable, unit=False).interval)
 
 
 def nullif(node: exp.Expression, scope: Scope) -> Term:
@@ -226,6 +256,7 @@ RULES: dict[type[exp.Expression], Rule] = {
     exp.Case: case,
     exp.If: if_,
     exp.Nvl2: nvl2,
+    exp.DecodeCase: decode,
     exp.Coalesce: coalesce,
     exp.Nullif: nullif,
 }

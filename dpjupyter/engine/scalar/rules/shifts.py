@@ -15,9 +15,9 @@ from dpjupyter.engine.model import (
     Interval,
     Kind,
 )
-from dpjupyter.engine.scalar import calendar
+from dpjupyter.engine.scalar import calendar, values
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar.arguments import operand, to_type
+from dpjupyter.engine.scalar.arguments import literal_term, operand, to_type
 from dpjupyter.engine.scalar.rules.dates import TRUNC_UNITS, in_calendar, micros, timed
 from dpjupyter.engine.scalar.sqltypes import (
     TIMED,
@@ -156,6 +156,8 @@ def shifted(node: exp.Expression, a: Term, months: int, us: int, scope: Scope, *
         interval, proven = (
             Interval(*(v if math.isinf(v) else v // calendar.DAY_US for v in (i.lower, i.upper))) for i in (interval, proven)
         )
+    if not kept.nullable and proven.lower == proven.upper and abs(proven.lower) < 2.0**53:
+        return literal_term(values.at(proven.lower, result), result)  # DATE '1998-12-01' - INTERVAL 90 DAY
     return Term(tree, result, interval, proven, kept.nullable, True, a.from_unit)
 
 

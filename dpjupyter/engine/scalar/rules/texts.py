@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from dpjupyter.engine.model import BIGINT, BOOL, TEXT, Interval, Kind, SqlType
+from dpjupyter.engine.model import BIGINT, BOOL, INTEGER, TEXT, Interval, Kind, SqlType
 from dpjupyter.engine.scalar import intervals as iv
 from dpjupyter.engine.scalar.arguments import text
 from dpjupyter.engine.scalar.terms import Rule, Scope, Term, refused, strict, tainted
@@ -95,6 +95,33 @@ def concat(node: exp.Expression, scope: Scope) -> Term:
     return _text(tree, args, nullable=False if skips else None)
 
 
+def joined(node: exp.Expression, scope: Scope) -> Term:
+    """``CONCAT_WS(separator, a, b, ...)``: DuckDB passes over NULL, Snowflake returns NULL."""
+    args = [_piece(n, scope) for n in node.expressions]
+    if len(args) < 2 or not isinstance(node.expressions[0], exp.Literal):
+        raise refused(node, "CONCAT_WS needs a literal separator and texts.")
+    skips = bool(node.args.get("coalesce"))
+    tree = exp.ConcatWs(expressions=[a.tree for a in args], safe=True, coalesce=skips)
+    return _text(tree, args, nullable=False if skips else None)
+
+
+def pad(node: exp.Expression, scope: Scope) -> Term:
+    """``LPAD(x, n[, fill])``, ``RPAD`` with a literal length of at most 1000."""
+    a = text(node.this, scope)
+    size, fill = whole_literal(node.expression), node.args.get("fill_pattern") or exp.Literal.string(" ")
+    if size is None or not 0 <= size <= 1000 or not (isinstance(fill, exp.Literal) and fill.is_string and fill.name):
+        raise refused(node, "Padding needs a literal length of at most 1000 and a literal text to fill with.")
+    tree = exp.Pad(this=a.tree, expression=_literal(size), fill_pattern=fill.copy(), is_left=bool(node.args.get("is_left")))
+    return _text(tree, [a])
+
+
+def ascii_(node: exp.Expression, scope: Scope) -> Term:
+    """``ASCII(x)``: code of the first character."""
+    a = text(node.this, scope)
+    room = Interval(0.0, 1_114_111.0)
+    return Term(exp.Ascii(this=a.tree), INTEGER, room, room, a.nullable, True, a.from_unit)
+
+
 def pipe(node: exp.Expression, scope: Scope) -> Term:
     """``a || b``."""
     args = [_piece(node.this, scope), _piece(node.expression, scope)]
@@ -148,6 +175,9 @@ RULES: dict[type[exp.Expression], Rule] = {
     exp.Left: side,
     exp.Right: side,
     exp.Concat: concat,
+    exp.ConcatWs: joined,
+    exp.Pad: pad,
+    exp.Ascii: ascii_,
     exp.DPipe: pipe,
     exp.Replace: replace_,
     exp.StrPosition: position,
