@@ -48,6 +48,7 @@ def answered() -> str:
     return "\n".join(lines) + "\n"
 
 
+LONGEST = 200
 HEAD = """# Answered and refused, by example
 
 Made from the engine by `make docs`: each line is a query of the tests (`tests/engine/test_attacks.py`, where the tables are declared),

@@ -310,7 +310,7 @@ Rel = Scan | Constants | Filter | Project | Join | Aggregate | Window | SetOpera
 class BoundSubquery(exp.Expression):
     """Subquery inside an expression. args: ``rel`` (Rel), ``kind`` (scalar|exists|in), ``field`` id, ``this`` for IN."""
 
-    arg_types: ClassVar = {"this": False, "rel": True, "kind": True, "field": False}
+    arg_types: ClassVar = {"this": False, "rel": True, "kind": True, "field": False, "planned": False}
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,10 @@ def _values(row: tuple[object, ...], types: Sequence[SqlType]) -> Group:
 def _read(part: Part, rows: Iterable[tuple[object, ...]], types: Sequence[SqlType]) -> _Exact:
     exact, keys = _Exact(part), len(types)
     for row in rows:
-        group = _values(row[:keys], types)
+        try:
+            group = _values(row[:keys], types)
+        except ValueError:
+            continue  # a key that no domain can hold, such as a date before year 1: like every key outside the domain it is dropped
         if part.selections:
             if row[keys] is None:
                 continue

@@ -29,8 +29,8 @@ def parse(text: str, dialect: str, parameters: Mapping[str, Value] | None = None
     """
     if len(text) > MAX_LENGTH:
         raise SyntaxRefused(f"The query has {len(text)} characters; at most {MAX_LENGTH} are read.")
-    if "\x00" in text:
-        raise SyntaxRefused("The query contains a NUL character.")
+    if "\x00" in text or not _encodable(text):
+        raise SyntaxRefused("The query contains a character that is no text (NUL or half a surrogate pair).")
     try:
         trees = [tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None]
     except ParseError as error:
@@ -77,8 +77,23 @@ def _check_depth(tree: exp.Expression) -> None:
             )
         if depth > MAX_DEPTH:
             raise SyntaxRefused("The query is nested too deeply.", hint="Split it into parts, or use IN (...) for long OR chains.")
+        if isinstance(node, exp.Literal) and not node.is_string and not _plain_number(node.name):
+            raise SyntaxRefused("A number has at most 40 digits and an exponent of at most 300.", place=place_of(node))
         node.comments = None  # comments would be carried into the statement that the warehouse runs
         todo.extend((child, depth + 1) for child in node.iter_expressions())
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _plain_number(text: str) -> bool:
+    mantissa, _, exponent = text.lower().partition("e")
+    return len(mantissa) <= 41 and len(exponent) <= 4 and abs(int(exponent or 0)) <= 300
 
 
 def _bind_parameters(tree: exp.Query, values: dict[str, Value]) -> exp.Query:
@@ -105,7 +120,11 @@ def _literal(name: str, value: Value) -> exp.Expression:
     if isinstance(value, bool):
         return exp.true() if value else exp.false()
     if isinstance(value, str):
+        if "\x00" in value or not _encodable(value):
+            raise SyntaxRefused(f"Parameter :{name} contains a character that is no text.")
         return exp.Literal.string(value)
+    if isinstance(value, int) and abs(value) >= 10**38:
+        raise SyntaxRefused(f"Parameter :{name} has more than 38 digits.")
     if isinstance(value, float) and not math.isfinite(value):
         raise SyntaxRefused(f"Parameter :{name} is {value}; only finite numbers are bound.")
     number = exp.Literal.number(repr(abs(value)))

@@ -284,6 +284,10 @@ class Policy(_Strict):
                     raise ValueError(f"tables.{name}.unit: no table {step.ref_table!r}")
                 if step.ref_column not in there.columns:
                     raise ValueError(f"tables.{name}.unit: no column {step.ref_column!r} in {step.ref_table}")
+                ends = here.columns[step.column].sql_type, there.columns[step.ref_column].sql_type
+                if (ends[0].kind, ends[0].scale) != (ends[1].kind, ends[1].scale):
+                    there_name = f"{step.ref_table}.{step.ref_column}"
+                    raise ValueError(f"tables.{name}.unit: {step.column} is {ends[0].text}, {there_name} is {ends[1].text}")
                 if not there.private:
                     raise ValueError(f"tables.{name}.unit: path runs through the public table {step.ref_table}")
                 here = there

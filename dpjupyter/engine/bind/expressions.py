@@ -24,6 +24,7 @@ WINDOW_FUNCTIONS = (
 )  # fmt: skip
 
 
+MAX_ALIAS_NODES = 200  # aliases that use each other twice would grow without bound
 MAX_CALLS = 100  # different aggregates of one SELECT
 
 
@@ -111,6 +112,10 @@ def _alias(node: exp.Column, scope: Scope) -> exp.Expression | None:
         bound = scope.bind_alias(scope.aliases[name])
     finally:
         scope.expanding.discard(name)
+    if sum(1 for _ in bound.walk()) > MAX_ALIAS_NODES:
+        raise UnsupportedSQL(
+            f"Alias {node.name!r} stands for too long an expression.", hint="Compute it in a subquery.", place=place_of(node)
+        )
     return exp.Paren(this=bound) if isinstance(bound, (exp.Binary, exp.Unary, exp.Between)) else bound
 
 

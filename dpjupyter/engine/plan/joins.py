@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from dpjupyter.engine import scalar
 from dpjupyter.engine.algebra import conjunction, conjuncts
-from dpjupyter.engine.model import Facts, Filter, Join, Project, Window
+from dpjupyter.engine.model import Facts, Filter, Join, Kind, Project, SqlType, Window
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit
 from dpjupyter.engine.plan.units import Units
@@ -170,7 +170,8 @@ class Joins:
                 "A FULL JOIN keeps public rows that belong to nobody.", hint="Use LEFT JOIN from the private table.", place=_place(rel)
             )
         pairs = equalities(rel.condition, private, public)
-        met = frozenset(b for _, b in pairs)
+        # A comparison that casts the public side may match several of its keys: '1' and '01' are one number.
+        met = frozenset(b for a, b in pairs if _one_to_one(private.facts[a].type, public.facts[b].type))
         keyed = any(key <= met for key in public.unique)
         proven = any(key <= met for key in public.enforced)
         if not keyed and not self._small(public):
@@ -298,15 +299,22 @@ def row_key_as_unit(relation: Relation, place: Place | None) -> Relation:
     assert unit.row
     if unit.row_key is None or unit.row_key not in relation.facts:
         raise PrivacyUnitLost(
-            "Each row is a person here, and this operation multiplies rows.", hint="The owner can declare a key for the table.", place=place
+            "Each row is a person here, and this operation multiplies rows.",
+            hint="The owner can declare a key that the warehouse enforces.",
+            place=place,
         )
     key = unit.row_key
     facts = {**relation.facts, key: replace(relation.facts[key], from_unit=True)}
-    return replace(relation, facts=facts, unit=Unit(frozenset({key}), relation.facts[key].type, rows=None))
+    return replace(relation, facts=facts, unit=Unit(frozenset({key}), relation.facts[key].type, rows=None, row_of=min(relation.tables)))
 
 
 def _comparable(a: Unit, b: Unit) -> bool:
-    return a.type is not None and b.type is not None and (a.type.kind, a.type.scale) == (b.type.kind, b.type.scale)
+    return a.type is not None and b.type is not None and a.row_of == b.row_of and _one_to_one(a.type, b.type)
+
+
+def _one_to_one(a: SqlType, b: SqlType) -> bool:
+    """Whether equality between the types needs no cast that could make two values one."""
+    return a.kind is b.kind and a.scale == b.scale and a.kind not in (Kind.FLOAT, Kind.OTHER, Kind.NULL)
 
 
 def _joined_facts(kind: str, left: Relation, right: Relation) -> dict[str, Facts]:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import columns_of, names_in
+from dpjupyter.engine.algebra import columns_of, names_in, subqueries, walk
 from dpjupyter.engine.model import (
     BIGINT,
     DOUBLE,
@@ -43,6 +43,7 @@ from dpjupyter.engine.model import (
 )
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.canonical import Numbering, canonical
+from dpjupyter.engine.plan.fixed_point import number
 from dpjupyter.engine.plan.normalise import prune
 from dpjupyter.engine.plan.pushdown import WEIGHT_ONE, Grouping, bins, distinct, sums
 from dpjupyter.engine.plan.relation import KeyList, Relation
@@ -283,6 +284,7 @@ class Measurements:
         return tuple(fetched), listed
 
     def _public(self, item: KeyList, mine: Mapping[str, str]) -> str:
+        public_only(item.rel, self._policy)
         name = f"p{len(self.publics)}"
         ids = {id_: self._fresh() for id_ in mine}
         listed = Aggregate(item.rel, {ids[id_]: column(inside) for id_, inside in mine.items()}, {})
@@ -408,6 +410,11 @@ class Measurements:
 
     def _finished(self, group: _Group) -> Measurement:
         dialect = self._policy.dialect
+        for node in walk(group.inner.rel):
+            for sub in subqueries(node):
+                if not sub.args.get("planned"):
+                    raise UnsupportedSQL("A subquery is not answered in this place.", hint="Join its result instead.")
+                public_only(sub.args["rel"], self._policy)
         parts: list[Part] = []
         threshold = None
         m = group.grouping.max_rows
@@ -504,6 +511,15 @@ def _list_unique(item: KeyList) -> list[frozenset[str]]:
     return []
 
 
+def public_only(rel: Rel, policy: Policy) -> None:
+    """The last look at what is fetched exactly: no private table anywhere in it, subqueries included.
+
+    Raises: PrivacyUnitLost.
+    """
+    if any(isinstance(node, Scan) and (node.table not in policy.tables or policy.tables[node.table].private) for node in walk(rel)):
+        raise PrivacyUnitLost("This would read private rows exactly.", hint="Aggregate them.")
+
+
 def row_bound(rel: Rel, policy: Policy) -> int | None:
     """Most rows a public relation can have, by the policy; None: unknown."""
     match rel:
@@ -546,7 +562,7 @@ def _end(bound: float, facts: Facts) -> exp.Expression:
         return scalar.literal(_date(round(bound)), facts.type)
     if facts.type.kind is Kind.TIMESTAMP:
         return scalar.literal(_timestamp(round(bound)), TIMESTAMP)
-    return exp.Literal.number(repr(bound)) if bound >= 0 else exp.Paren(this=exp.Neg(this=exp.Literal.number(repr(-bound))))
+    return number(float(bound))
 
 
 def _date(days: int) -> str:

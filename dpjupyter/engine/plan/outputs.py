@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import columns_of, expressions, inputs, names_in, walk
+from dpjupyter.engine.algebra import columns_of, expressions, inputs, names_in, subqueries, walk
 from dpjupyter.engine.model import (
     Aggregate,
     Ask,
@@ -30,7 +30,7 @@ from dpjupyter.engine.model import (
     SqlType,
     Window,
 )
-from dpjupyter.engine.plan.measure import row_bound
+from dpjupyter.engine.plan.measure import public_only, row_bound
 from dpjupyter.engine.plan.relation import Relation
 from dpjupyter.engine.policy import RELEASED_NAME, Policy
 from dpjupyter.engine.render import column, render
@@ -53,6 +53,7 @@ def assemble(planner: Planner, relation: Relation, bound: BoundQuery, policy: Po
         publics[name] = PublicTable(name, render(rel, policy.dialect), _types(rel, policy))
     fetch = _Fetch(policy, publics)
     finishing = fetch.rewritten(_with_constants(relation.rel, constant))
+    _check_planned(finishing)
     shows = {f.id: _shown(relation.rel, f.id) for f in bound.outputs}
     by_item: dict[str, list[str]] = {}
     for f in bound.outputs:
@@ -83,6 +84,18 @@ def assemble(planner: Planner, relation: Relation, bound: BoundQuery, policy: Po
         tuple(notes),
         fingerprint,
     )
+
+
+def _check_planned(rel: Rel) -> None:
+    """The last look at what is finished: every subquery went through the planner, every table is released or fetched.
+
+    Raises: UnsupportedSQL.
+    """
+    for node in walk(rel):
+        if isinstance(node, Scan) and not RELEASED_NAME.fullmatch(node.table):
+            raise UnsupportedSQL("This query reads a table in a place that has no rule.")
+        if any(not sub.args.get("planned") for sub in subqueries(node)):
+            raise UnsupportedSQL("A subquery is not answered in this place.", hint="Join its result instead.")
 
 
 def _notes(measurements: tuple[Measurement, ...]) -> list[str]:
@@ -139,6 +152,7 @@ class _Fetch:
         return _replaced(rel, self.rewritten)
 
     def _fetched(self, rel: Rel) -> Scan:
+        public_only(rel, self._policy)
         bound = row_bound(rel, self._policy)
         cap = self._policy.limits.public_row_cap
         if bound is None or bound > cap:

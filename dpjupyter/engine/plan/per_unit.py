@@ -12,6 +12,7 @@ from dpjupyter.engine import scalar
 from dpjupyter.engine.model import BIGINT, DOUBLE, Aggregate, Call, Facts, Interval, Kind, Project, SqlType
 from dpjupyter.engine.plan.fixed_point import row_integer
 from dpjupyter.engine.plan.relation import Relation, Unit
+from dpjupyter.engine.plan.statistics import LARGEST
 from dpjupyter.engine.policy import Policy
 from dpjupyter.engine.render import column
 from dpjupyter.errors import BoundsMissing, PrivacyUnitLost, UnsupportedSQL
@@ -42,7 +43,11 @@ def aggregate_per_unit(rel: Aggregate, inner: Relation, policy: Policy, max_rows
     for id_, call in rel.calls.items():
         arguments = tuple(scalar.total(a, inner.facts, policy.dialect) for a in call.arguments)
         argument = scalar.facts(call.arguments[0], inner.facts) if call.arguments else None
-        if argument is not None and argument.type.kind is Kind.FLOAT and call.function in ("SUM", "AVG"):
+        if (
+            argument is not None
+            and call.function in ("SUM", "AVG")
+            and not (isinstance(arguments[0], exp.Column) and _narrow(argument.type))
+        ):
             shown[id_], facts[id_] = _float_sum(call, arguments[0], argument, rows, calls, fresh)
             continue
         calls[id_] = replace(call, arguments=arguments, function="MIN" if call.function == "ANY_VALUE" else call.function)
@@ -58,6 +63,11 @@ def aggregate_per_unit(rel: Aggregate, inner: Relation, policy: Policy, max_rows
     new_unit = Unit(frozenset(holders), unit.type, rows=1 if holders == set(keys) or unit.rows == 1 else None, links=links)
     key_set = frozenset({frozenset(keys)})
     return Relation(Project(grouped, shown), facts, new_unit, inner.tables, unique=key_set, enforced=key_set)
+
+
+def _narrow(type_: SqlType) -> bool:
+    """Exact, and narrow enough that no sum of it overflows 128 bits or 38 digits."""
+    return (type_.kind is Kind.INT and type_.bits <= 64) or (type_.kind is Kind.DECIMAL and type_.precision <= 18)
 
 
 def _facts(call: Call, argument: Facts | None, rows: int) -> Facts:
@@ -98,7 +108,7 @@ def _float_sum(
     call: Call, argument: exp.Expression, facts: Facts, rows: int, calls: dict[str, Call], fresh: Callable[[], str]
 ) -> tuple[exp.Expression, Facts]:
     """SUM or AVG of DOUBLE as integers: a float sum's last bits depend on the order the warehouse happened to add in."""
-    if facts.interval is None or not facts.interval.finite:
+    if facts.interval is None or max(abs(facts.interval.lower), abs(facts.interval.upper)) > LARGEST:
         raise BoundsMissing(
             f"{call.text} per person needs bounds.",
             hint=f"Clamp the value: {call.function}(LEAST(GREATEST(x, 0), 100)), or ask the owner to declare bounds.",

@@ -22,7 +22,8 @@ class Unit:
     type: SqlType | None = None
     rows: int | None = None  # most rows one unit has here, where that is proven; None: not proven
     row: bool = False
-    row_key: str | None = None  # unit = row: a declared key column that can serve as unit once rows multiply
+    row_key: str | None = None  # unit = row: an enforced key column that can serve as unit once rows multiply
+    row_of: str | None = None  # the table whose row key this is; None where the unit is the policy's person
     path: tuple[str, str, str] | None = None  # (column id, table, column): the unit of that table's row with this key
     links: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])  # id -> (table, key column) it refers to or is
 

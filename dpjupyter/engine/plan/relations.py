@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import conjunction, names_in
+from dpjupyter.engine.algebra import conjunction, names_in, subqueries
 from dpjupyter.engine.model import (
     BIGINT,
     BOOL,
@@ -89,6 +89,10 @@ class Planner:
 
         Raises: Refused: PrivacyUnitLost, BoundsMissing, UnsupportedSQL.
         """
+        if isinstance(rel, (Window, Constants, Join)) and (found := next(subqueries(rel), None)) is not None:
+            raise UnsupportedSQL(
+                "A subquery is not answered in a window, VALUES or ON.", hint="Join its result instead.", place=place_of(found)
+            )
         match rel:
             case Scan():
                 return scan(rel, self._policy)
@@ -143,7 +147,7 @@ class Planner:
             released |= inner.released
             this = self.lowered(node.this, relation) if node.this is not None else None
             id_ = self.fresh()
-            aside[id_] = BoundSubquery(this=this, rel=inner.rel, kind=node.args["kind"], field=node.args.get("field"))
+            aside[id_] = BoundSubquery(this=this, rel=inner.rel, kind=node.args["kind"], field=node.args.get("field"), planned=True)
             scalar_value = node.args["kind"] == "scalar"
             facts[id_] = (
                 replace(inner.facts[node.args["field"]], nullable=True, domain=None)
@@ -158,8 +162,6 @@ class Planner:
 
     def _join(self, rel: Join) -> Relation:
         left, right = self.visit(rel.left), self.visit(rel.right)
-        if rel.condition is not None and rel.condition.find(BoundSubquery) is not None:
-            raise UnsupportedSQL("Subqueries in join conditions are not answered.", place=place_of(rel.condition))
         return self.joins.join(rel, left, right)
 
     # ------------------------------------------------------------ row by row
@@ -310,6 +312,7 @@ class Planner:
         for id_, node in rel.columns.items():
             assert isinstance(node, exp.Window)
             window = node.copy()
+            _check_window_arguments(window)
             if inner.unit is not None:
                 self._check_private_window(window, inner)
             facts[id_] = self._window_facts(window, inner)
@@ -333,12 +336,22 @@ class Planner:
                 place=place_of(window),
             )
         function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
+        spec = window.args.get("spec")
+        if (
+            spec is not None
+            and str(spec.args.get("kind")).upper() != "ROWS"
+            and any(isinstance(spec.args.get(k), exp.Literal) for k in ("start", "end"))
+        ):
+            raise UnsupportedSQL(
+                "RANGE and GROUPS frames with an offset are not answered over private rows.", hint="Use ROWS.", place=place_of(window)
+            )
         if isinstance(function, _FLOAT_SUMS) and function.this is not None:
-            kind = scalar.facts(function.this, inner.facts).type.kind
-            if kind is Kind.FLOAT or not isinstance(function, exp.Sum):
+            type_ = scalar.facts(function.this, inner.facts).type
+            exact = (type_.kind is Kind.INT and type_.bits <= 64) or (type_.kind is Kind.DECIMAL and type_.precision <= 18)
+            if not exact or not isinstance(function, exp.Sum) or not isinstance(function.this, exp.Column):
                 raise UnsupportedSQL(
-                    "Sums of DOUBLE in a window over private rows depend on the order of computation.",
-                    hint="CAST the column to DECIMAL(18, 6) and use SUM.",
+                    "A window over private rows sums columns of whole numbers or DECIMAL(18) only: else order or size matters.",
+                    hint="Aggregate per person with GROUP BY instead.",
                     place=place_of(window),
                 )
 
@@ -401,7 +414,9 @@ class Planner:
         if left.unit.row or right.unit.row:
             if not (rel.kind == "union" and rel.all):
                 raise PrivacyUnitLost(f"{what} lets equal rows of different people meet.", hint="Aggregate first.")
-            left, right = (row_key_as_unit(r, None) if r.unit is not None and r.unit.row else r for r in (left, right))
+            if not (left.unit.row and right.unit.row and left.tables == right.tables and len(left.tables) == 1):
+                raise PrivacyUnitLost(f"{what} of tables whose rows belong to different kinds of units.", hint="Aggregate each side first.")
+            left, right = row_key_as_unit(left, None), row_key_as_unit(right, None)
         for side in (left, right):
             no_outer_rows(side)
         left, right = self.units.resolved(left), self.units.resolved(right)
@@ -409,6 +424,10 @@ class Planner:
         assert right.unit is not None
         if left.unit.type is None or right.unit.type is None or left.unit.type.kind is not right.unit.type.kind:
             raise PrivacyUnitLost(f"The sides of {what} have privacy units of different types.")
+        for a, b in zip(rel.left_fields, rel.right_fields, strict=True):
+            one, two = left.facts[a].type, right.facts[b].type
+            if (one.kind, one.scale) != (two.kind, two.scale) and Kind.NULL not in (one.kind, two.kind):
+                raise UnsupportedSQL(f"The sides of {what} have columns of different types.", hint="CAST both to one type.")
         tables = left.tables | right.tables
         if rel.kind == "union" and rel.all:
             id_ = self.fresh()
@@ -463,6 +482,29 @@ class Planner:
         )
         cap = inner.cap if rel.limit is None else rel.limit if inner.cap is None else min(rel.limit, inner.cap)
         return replace(inner, rel=replace(rel, input=inner.rel, order=order), cap=cap)
+
+
+def _check_window_arguments(window: exp.Window) -> None:
+    """Offsets and bucket counts are literals: a computed one could be zero or negative and fail at run time.
+
+    Raises: UnsupportedSQL.
+    """
+    function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
+    counts = (
+        [function.this]
+        if isinstance(function, exp.Ntile)
+        else [function.args.get("offset")]
+        if isinstance(function, (exp.Lag, exp.Lead))
+        else []
+    )
+    for count in counts:
+        if count is not None and not (
+            isinstance(count, exp.Literal) and not count.is_string and count.name.isdigit() and 0 < int(count.name) < 2**31
+        ):
+            raise UnsupportedSQL("NTILE, LAG and LEAD take a literal number of at least 1.", place=place_of(window))
+    default = function.args.get("default") if isinstance(function, (exp.Lag, exp.Lead)) else None
+    if default is not None and not isinstance(default, (exp.Literal, exp.Null)):
+        raise UnsupportedSQL("The default of LAG and LEAD must be a literal.", hint="Use COALESCE on the result.", place=place_of(window))
 
 
 def no_outer_rows(relation: Relation) -> None:

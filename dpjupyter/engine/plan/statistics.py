@@ -13,6 +13,7 @@ from dpjupyter.engine.model import BIGINT, BOOL, DOUBLE, Call, Facts, Interval, 
 from dpjupyter.engine.plan.fixed_point import number, power_of_two_at_most
 from dpjupyter.errors import BoundsMissing, UnsupportedSQL
 
+LARGEST = 1e100  # bounds beyond this are none: their squares would leave DOUBLE
 HUGEINT = SqlType.parse("HUGEINT")
 _POINT = Interval(0.0, 0.0)
 _SQUARE_STEPS = 2.0**-22  # grid of squares and products, in parts of their largest value
@@ -77,7 +78,7 @@ class Bounds:
                 f"{call.text} needs numbers, not {facts.type.text or facts.type.kind.value}.", hint="CAST the value, or count it."
             )
         interval = facts.interval
-        if interval is None or not interval.finite:
+        if interval is None or max(abs(interval.lower), abs(interval.upper)) > LARGEST:
             raise BoundsMissing(
                 f"{call.text}: nothing bounds the value that is summed.",
                 hint=f"Clamp it: {call.function}(LEAST(GREATEST(x, 0), 100)), add WHERE x BETWEEN 0 AND 100, or ask the owner for bounds.",

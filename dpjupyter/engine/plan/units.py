@@ -35,7 +35,7 @@ def _unit(rel: Scan, table: Table, policy: Policy, by_name: dict[str, str]) -> U
     links = {by_name[key[0]]: (rel.table, key[0]) for key in table.keys if len(key) == 1 and key[0] in by_name}
     if declared.kind == "row":
         single = [by_name[key[0]] for key in table.keys if len(key) == 1 and key[0] in by_name]
-        return Unit(row=True, rows=1, row_key=single[0] if single else None)
+        return Unit(row=True, rows=1, row_key=single[0] if single and policy.keys_hold(rel.table) else None)
     if declared.kind == "column":
         id_ = by_name[declared.column]
         alone = policy.keys_hold(rel.table) and (declared.column,) in table.keys

@@ -423,9 +423,9 @@ FROM (
   SELECT
     t1."customer_id" AS c100013,
     CASE
-      WHEN t1."shipping" <= 0.0
+      WHEN t1."shipping" <= 0.0e0
       THEN 0
-      WHEN t1."shipping" >= 25.0
+      WHEN t1."shipping" >= 25.0e0
       THEN 2047
       ELSE LEAST(CAST(FLOOR((
         CAST(t1."shipping" AS DOUBLE) - 0.0e0

@@ -525,9 +525,9 @@ FROM (
   SELECT
     t1."CUSTOMER_ID" AS c100013,
     CASE
-      WHEN t1."SHIPPING" <= 0.0
+      WHEN t1."SHIPPING" <= 0.0e0
       THEN 0
-      WHEN t1."SHIPPING" >= 25.0
+      WHEN t1."SHIPPING" >= 25.0e0
       THEN 2047
       ELSE LEAST(CAST(FLOOR((
         CAST(t1."SHIPPING" AS DOUBLE) - 0.0e0

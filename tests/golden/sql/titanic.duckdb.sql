@@ -208,9 +208,9 @@ FROM (
 SELECT
   t1."pclass" AS c12,
   CASE
-    WHEN t1."age" <= 0.0
+    WHEN t1."age" <= 0.0e0
     THEN 0
-    WHEN t1."age" >= 100.0
+    WHEN t1."age" >= 100.0e0
     THEN 1023
     ELSE LEAST(CAST(FLOOR((
       CAST(t1."age" AS DOUBLE) - 0.0e0
@@ -225,9 +225,9 @@ WHERE
 GROUP BY
   t1."pclass",
   CASE
-    WHEN t1."age" <= 0.0
+    WHEN t1."age" <= 0.0e0
     THEN 0
-    WHEN t1."age" >= 100.0
+    WHEN t1."age" >= 100.0e0
     THEN 1023
     ELSE LEAST(CAST(FLOOR((
       CAST(t1."age" AS DOUBLE) - 0.0e0

@@ -208,9 +208,9 @@ FROM (
 SELECT
   t1."PCLASS" AS c12,
   CASE
-    WHEN t1."AGE" <= 0.0
+    WHEN t1."AGE" <= 0.0e0
     THEN 0
-    WHEN t1."AGE" >= 100.0
+    WHEN t1."AGE" >= 100.0e0
     THEN 1023
     ELSE LEAST(CAST(FLOOR((
       CAST(t1."AGE" AS DOUBLE) - 0.0e0
@@ -225,9 +225,9 @@ WHERE
 GROUP BY
   t1."PCLASS",
   CASE
-    WHEN t1."AGE" <= 0.0
+    WHEN t1."AGE" <= 0.0e0
     THEN 0
-    WHEN t1."AGE" >= 100.0
+    WHEN t1."AGE" >= 100.0e0
     THEN 1023
     ELSE LEAST(CAST(FLOOR((
       CAST(t1."AGE" AS DOUBLE) - 0.0e0
