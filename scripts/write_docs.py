@@ -21,7 +21,8 @@ def policy_schema() -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    shown = text.replace("|", "\\|").encode("utf-8", "backslashreplace").decode()
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ..."
 
 
 def answered() -> str:
@@ -48,7 +49,7 @@ def answered() -> str:
     return "\n".join(lines) + "\n"
 
 
-LONGEST = 200
+LONGEST = 220
 HEAD = """# Answered and refused, by example
 
 Made from the engine by `make docs`: each line is a query of the tests (`tests/engine/test_attacks.py`, where the tables are declared),
