@@ -109,7 +109,7 @@ def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
     interval, proven = span(a.span), span(a.sure)
     fits = (
         (want is Kind.FLOAT and (not single or iv.inside(a.sure, bounds)))
-        or (iv.inside(proven, bounds) if a.type.kind in (Kind.INT, Kind.BOOL) else False)
+        or (a.type.kind in (Kind.INT, Kind.BOOL, Kind.DECIMAL) and want is not Kind.FLOAT and iv.inside(proven, bounds))
         or _digits_fit(a, proven, type_)
     )
     promised = fits or iv.inside(interval, bounds)

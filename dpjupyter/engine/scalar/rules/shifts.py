@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 
 from sqlglot import exp
 
@@ -80,19 +79,21 @@ def arithmetic(node: exp.Expression, scope: Scope) -> Term | None:
 def _days(a: Term, count: exp.Expression, scope: Scope, *, minus: bool) -> Term:
     """A date moved by a number of days."""
     k = within(operand(count, scope), 4_000_000)
-    narrow = k if k.literal or (k.type.bits <= 32 and not k.type.precision) else replace(k, tree=cast(k.tree, integer(32), scope.dialect))
     span = iv.sub if minus else iv.add
-    kind = exp.Sub if minus else exp.Add
     if k.literal:
-        moved = iv.neg(k.sure) if minus else k.sure
-        kept = in_calendar(a, int(max(0.0, -moved.lower)), int(max(0.0, moved.upper)))
-        tree: exp.Expression = kind(this=wrap(kept.tree), expression=wrap(narrow.tree))
-        interval, proven = span(kept.span, k.span), span(kept.sure, k.sure)
-        return Term(tree, DATE, interval, proven, strict((kept, k)), True, tainted((a, k)))
-    kept = in_calendar(a)
-    tree = kind(this=wrap(kept.tree), expression=wrap(narrow.tree))
+        shift = iv.neg(k.sure) if minus else k.sure
+        kept = in_calendar(a, int(max(0.0, -shift.lower)), int(max(0.0, shift.upper)))
+    else:
+        kept = in_calendar(a)
+    if scope.snowflake:
+        days = exp.Neg(this=wrap(k.tree)) if minus else k.tree
+        tree: exp.Expression = exp.DateAdd(this=kept.tree, expression=days, unit=exp.var("DAY"))
+    else:
+        small = k.literal or (k.type.bits <= 32 and not k.type.precision)
+        days = k.tree if small else cast(k.tree, integer(32), scope.dialect)
+        tree = (exp.Sub if minus else exp.Add)(this=wrap(kept.tree), expression=wrap(days))
     moved = Term(tree, DATE, span(kept.span, k.span), span(kept.sure, k.sure), strict((kept, k)), True, tainted((a, k)))
-    return in_calendar(moved)
+    return moved if k.literal else in_calendar(moved)
 
 
 def amount(node: exp.Interval) -> tuple[int, int]:
