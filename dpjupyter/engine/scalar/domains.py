@@ -99,6 +99,8 @@ def _leaf(facts: Facts, most: int) -> list[Value] | None:
 def _whole(type_: SqlType, interval: Interval | None, integral: bool, most: int) -> list[Value] | None:  # noqa: FBT001
     if interval is None or not interval.finite or interval.upper - interval.lower > most:
         return None
+    if max(abs(interval.lower), abs(interval.upper)) >= 2.0**53:
+        return None  # doubles do not tell neighbours apart there
     if type_.kind in (Kind.INT, Kind.DATE) or (integral and type_.kind in (Kind.FLOAT, Kind.DECIMAL)):
         try:
             return [values.at(v, type_) for v in calendar.days(interval)]

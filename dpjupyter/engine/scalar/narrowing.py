@@ -99,7 +99,8 @@ def _atom(node: exp.Expression, known: Known, scope: Scope, *, holds: bool) -> K
             _compared(node, known, scope, holds=holds)
         case _:
             pass
-    _filter_domain(node, known, scope, holds=holds)
+    if not _pruned(node, known, holds=holds):
+        _filter_domain(node, known, scope, holds=holds)
     return known
 
 
@@ -332,6 +333,30 @@ def _inverted(form: _Linear, operator: type[exp.Expression], other: exp.Expressi
 
 
 # ---------------------------------------------------------------- domains
+def _pruned(node: exp.Expression, known: Known, *, holds: bool) -> bool:
+    """Domains of columns compared with literals, without asking DuckDB; whether that was all there is to know."""
+    if not isinstance(node.this, exp.Column) or node.this.name not in known:
+        return False
+    name, others = node.this.name, node.expressions or [node.expression]
+    facts = known[name]
+    if facts.domain is None or not all(isinstance(other, exp.Literal) for other in others):
+        return False
+    equal = isinstance(node, (exp.EQ, exp.In)) if holds else isinstance(node, exp.NEQ)
+    unequal = isinstance(node, exp.NEQ) if holds else isinstance(node, (exp.EQ, exp.In))
+    text = facts.type.kind is Kind.TEXT and all(other.args.get("is_string") for other in others)
+    if equal and holds and text:
+        return True
+    if unequal and text:
+        excluded = {other.name for other in others}
+        known[name] = replace(facts, domain=tuple(v for v in facts.domain if v not in excluded))
+        return True
+    if isinstance(node, (exp.LT, exp.LTE, exp.GT, exp.GTE)) and facts.type.kind in (Kind.INT, *TIMED) and facts.interval is not None:
+        room = facts.interval
+        known[name] = replace(facts, domain=tuple(v for v in facts.domain if iv.holds(room, values.ordinal(v, facts.type))))
+        return True
+    return False
+
+
 def _filter_domain(node: exp.Expression, known: Known, scope: Scope, *, holds: bool) -> None:
     """Keep the values of a small domain for which the condition comes out right: computed, not reasoned."""
     names = {column.name for column in node.find_all(exp.Column)}

@@ -70,7 +70,9 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
         return Term(tree, type_, interval, bounds, True, whole, a.from_unit, nan=want is Kind.FLOAT)
     if have in TIMED and want in TIMED:
         spans = [_moved(i, want) for i in (a.span, a.sure)]
-        tree = cast(a.tree, type_, scope.dialect) if scope.snowflake else try_cast(a.tree, type_, scope.dialect)
+        # Every timestamp has a date; far dates have no timestamp on DuckDB.
+        sure = scope.snowflake or want is Kind.DATE
+        tree = cast(a.tree, type_, scope.dialect) if sure else try_cast(a.tree, type_, scope.dialect)
         return Term(tree, type_, spans[0], spans[1], a.nullable, True, a.from_unit)
     if have is Kind.TIMESTAMP and want is Kind.TIME:
         tree = cast(a.tree, type_, scope.dialect) if scope.snowflake else try_cast(a.tree, type_, scope.dialect)
