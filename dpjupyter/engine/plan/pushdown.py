@@ -99,7 +99,7 @@ def row_value(statistic: Sum) -> exp.Expression:
 
 
 def _with_centred(rel: Rel, statistics: Mapping[str, Sum], fresh: Callable[[], str]) -> tuple[Rel, dict[str, Sum]]:
-    """Squares and products read centred values that are computed once per row, in a projection of their own."""
+    """Expressions, and the centred values that squares and products are made of, are computed once per row, in a projection."""
     columns: dict[str, exp.Expression] = {}
     by_text: dict[str, str] = {}
 
@@ -112,6 +112,14 @@ def _with_centred(rel: Rel, statistics: Mapping[str, Sum], fresh: Callable[[], s
 
     changed: dict[str, Sum] = {}
     for name, s in statistics.items():
+        if s.kind == "sum" and s.form == "value" and s.value is not None and not isinstance(s.value, exp.Column):
+            # Limiting names a value several times: an expression is computed once, then named.
+            text = signature(s.value)
+            if text not in by_text:
+                by_text[text] = fresh()
+                columns[by_text[text]] = s.value.copy()
+            changed[name] = replace(s, value=column(by_text[text]))
+            continue
         if s.form == "value" or s.value is None or s.other is None:
             changed[name] = s
             continue

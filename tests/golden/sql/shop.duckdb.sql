@@ -220,63 +220,54 @@ FROM (
 
 -- lines: SELECT SUM(quantity * unit_price) AS revenue FROM order_lines
 SELECT
-  COALESCE(t4.m0_s0, 0) AS m0_s0
+  COALESCE(t5.m0_s0, 0) AS m0_s0
 FROM (
   SELECT
     SUM(
       CAST(CASE
-        WHEN t3.c100015 IS NULL
+        WHEN t4.c100016 IS NULL
         THEN 0
-        WHEN t3.c100015 < 0
+        WHEN t4.c100016 < 0
         THEN 0
-        WHEN t3.c100015 > 1000000
+        WHEN t4.c100016 > 1000000
         THEN 1000000
-        ELSE t3.c100015
+        ELSE t4.c100016
       END AS BIGINT)
     ) AS m0_s0
   FROM (
     SELECT
-      t2."customer_id" AS c100012,
-      COUNT(
+      t3.c100010 AS c100013,
+      COUNT(t3.c100012) AS c100015,
+      SUM(
+        CASE
+          WHEN t3.c100012 IS NULL
+          THEN NULL
+          WHEN t3.c100012 <= 0.0e0
+          THEN CAST(0 AS BIGINT)
+          WHEN t3.c100012 >= 10000.0e0
+          THEN CAST(20000 AS BIGINT)
+          ELSE CAST(ROUND(CAST(t3.c100012 AS DOUBLE) * 2.0e0) AS BIGINT)
+        END
+      ) AS c100016
+    FROM (
+      SELECT
+        t1."quantity" AS c4,
+        t1."unit_price" AS c5,
+        t2."customer_id" AS c100010,
         CASE
           WHEN t1."quantity" BETWEEN -20000000 AND 20000000
           THEN t1."quantity" * t1."unit_price"
-        END
-      ) AS c100014,
-      SUM(
-        CASE
-          WHEN CASE
-            WHEN t1."quantity" BETWEEN -20000000 AND 20000000
-            THEN t1."quantity" * t1."unit_price"
-          END IS NULL
-          THEN NULL
-          WHEN CASE
-            WHEN t1."quantity" BETWEEN -20000000 AND 20000000
-            THEN t1."quantity" * t1."unit_price"
-          END <= 0.0e0
-          THEN CAST(0 AS BIGINT)
-          WHEN CASE
-            WHEN t1."quantity" BETWEEN -20000000 AND 20000000
-            THEN t1."quantity" * t1."unit_price"
-          END >= 10000.0e0
-          THEN CAST(20000 AS BIGINT)
-          ELSE CAST(ROUND(
-            CAST(CASE
-              WHEN t1."quantity" BETWEEN -20000000 AND 20000000
-              THEN t1."quantity" * t1."unit_price"
-            END AS DOUBLE) * 2.0e0
-          ) AS BIGINT)
-        END
-      ) AS c100015
-    FROM "order_lines" AS t1
-    JOIN "orders" AS t2
-      ON t1."order_id" = t2."order_id"
-    WHERE
-      NOT t2."customer_id" IS NULL
+        END AS c100012
+      FROM "order_lines" AS t1
+      JOIN "orders" AS t2
+        ON t1."order_id" = t2."order_id"
+      WHERE
+        NOT t2."customer_id" IS NULL
+    ) AS t3
     GROUP BY
-      t2."customer_id"
-  ) AS t3
-) AS t4;
+      t3.c100010
+  ) AS t4
+) AS t5;
 
 -- path: SELECT p.category, SUM(l.quantity) AS sold FROM order_lines l JOIN products p ON l.product_id = p.product_id GROUP BY p.category ORDER BY 1
 SELECT
@@ -405,8 +396,8 @@ FROM (
         'DAY',
         CAST('2023-01-01' AS DATE),
         CASE
-          WHEN TRY_CAST(t1."ordered_at" AS DATE) BETWEEN CAST('0001-01-01' AS DATE) AND CAST('9999-12-31' AS DATE)
-          THEN TRY_CAST(t1."ordered_at" AS DATE)
+          WHEN CAST(t1."ordered_at" AS DATE) BETWEEN CAST('0001-01-01' AS DATE) AND CAST('9999-12-31' AS DATE)
+          THEN CAST(t1."ordered_at" AS DATE)
         END
       ) < 100
       AND NOT t1."customer_id" IS NULL

@@ -278,72 +278,63 @@ FROM (
 
 -- lines: SELECT SUM(quantity * unit_price) AS revenue FROM order_lines
 SELECT
-  COALESCE(t5.m0_s0, 0) AS m0_s0
+  COALESCE(t6.m0_s0, 0) AS m0_s0
 FROM (
   SELECT
     SUM(
       CAST(CASE
-        WHEN t4.c100017 IS NULL
+        WHEN t5.c100018 IS NULL
         THEN 0
-        WHEN t4.c100017 < 0
+        WHEN t5.c100018 < 0
         THEN 0
-        WHEN t4.c100017 > 1000000
+        WHEN t5.c100018 > 1000000
         THEN 1000000
-        ELSE t4.c100017
+        ELSE t5.c100018
       END AS BIGINT)
     ) AS m0_s0
   FROM (
     SELECT
-      t3.c100012 AS c100014,
-      COUNT(
+      t4.c100012 AS c100015,
+      COUNT(t4.c100014) AS c100017,
+      SUM(
+        CASE
+          WHEN t4.c100014 IS NULL
+          THEN NULL
+          WHEN t4.c100014 <= 0.0e0
+          THEN CAST(0 AS BIGINT)
+          WHEN t4.c100014 >= 10000.0e0
+          THEN CAST(20000 AS BIGINT)
+          ELSE CAST(ROUND(CAST(t4.c100014 AS DOUBLE) * 2.0e0) AS BIGINT)
+        END
+      ) AS c100018
+    FROM (
+      SELECT
+        t1."QUANTITY" AS c4,
+        t1."UNIT_PRICE" AS c5,
+        t3.c100012 AS c100012,
         CASE
           WHEN t1."QUANTITY" BETWEEN -20000000 AND 20000000
           THEN t1."QUANTITY" * t1."UNIT_PRICE"
-        END
-      ) AS c100016,
-      SUM(
-        CASE
-          WHEN CASE
-            WHEN t1."QUANTITY" BETWEEN -20000000 AND 20000000
-            THEN t1."QUANTITY" * t1."UNIT_PRICE"
-          END IS NULL
-          THEN NULL
-          WHEN CASE
-            WHEN t1."QUANTITY" BETWEEN -20000000 AND 20000000
-            THEN t1."QUANTITY" * t1."UNIT_PRICE"
-          END <= 0.0e0
-          THEN CAST(0 AS BIGINT)
-          WHEN CASE
-            WHEN t1."QUANTITY" BETWEEN -20000000 AND 20000000
-            THEN t1."QUANTITY" * t1."UNIT_PRICE"
-          END >= 10000.0e0
-          THEN CAST(20000 AS BIGINT)
-          ELSE CAST(ROUND(
-            CAST(CASE
-              WHEN t1."QUANTITY" BETWEEN -20000000 AND 20000000
-              THEN t1."QUANTITY" * t1."UNIT_PRICE"
-            END AS DOUBLE) * 2.0e0
-          ) AS BIGINT)
-        END
-      ) AS c100017
-    FROM "ORDER_LINES" AS t1
-    JOIN (
-      SELECT
-        t2."ORDER_ID" AS c100011,
-        MIN(t2."CUSTOMER_ID") AS c100012
-      FROM "ORDERS" AS t2
+        END AS c100014
+      FROM "ORDER_LINES" AS t1
+      JOIN (
+        SELECT
+          t2."ORDER_ID" AS c100011,
+          MIN(t2."CUSTOMER_ID") AS c100012
+        FROM "ORDERS" AS t2
+        WHERE
+          NOT t2."CUSTOMER_ID" IS NULL
+        GROUP BY
+          t2."ORDER_ID"
+      ) AS t3
+        ON t1."ORDER_ID" = t3.c100011
       WHERE
-        NOT t2."CUSTOMER_ID" IS NULL
-      GROUP BY
-        t2."ORDER_ID"
-    ) AS t3
-      ON t1."ORDER_ID" = t3.c100011
-    WHERE
-      NOT t3.c100012 IS NULL
+        NOT t3.c100012 IS NULL
+    ) AS t4
     GROUP BY
-      t3.c100012
-  ) AS t4
-) AS t5;
+      t4.c100012
+  ) AS t5
+) AS t6;
 
 -- path: SELECT p.category, SUM(l.quantity) AS sold FROM order_lines l JOIN products p ON l.product_id = p.product_id GROUP BY p.category ORDER BY 1
 SELECT

@@ -236,55 +236,63 @@ GROUP BY
 
 -- least: SELECT AVG(LEAST(GREATEST(fare, 0), 100)) AS f FROM passengers WHERE fare > 0
 SELECT
-  COALESCE(t2.m0_s0, 0) AS m0_s0,
-  COALESCE(t2.m0_s1, 0) AS m0_s1
+  COALESCE(t3.m0_s0, 0) AS m0_s0,
+  COALESCE(t3.m0_s1, 0) AS m0_s1
 FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
       CASE
-        WHEN LEAST(GREATEST(t1."fare", 0), 100) IS NULL
-        OR LEAST(GREATEST(t1."fare", 0), 100) = CAST('NaN' AS DOUBLE)
+        WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
         THEN NULL
-        WHEN LEAST(GREATEST(t1."fare", 0), 100) <= 0.0e0
+        WHEN t2.c100016 <= 0.0e0
         THEN CAST(0 AS BIGINT)
-        WHEN LEAST(GREATEST(t1."fare", 0), 100) >= 100.0e0
+        WHEN t2.c100016 >= 100.0e0
         THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(CAST(LEAST(GREATEST(t1."fare", 0), 100) AS DOUBLE) * 8192.0e0) AS BIGINT)
+        ELSE CAST(ROUND(CAST(t2.c100016 AS DOUBLE) * 8192.0e0) AS BIGINT)
       END - 409600
     ) AS m0_s1
-  FROM "passengers" AS t1
-  WHERE
-    t1."fare" > 0
-) AS t2;
+  FROM (
+    SELECT
+      t1."fare" AS c9,
+      LEAST(GREATEST(t1."fare", 0), 100) AS c100016
+    FROM "passengers" AS t1
+    WHERE
+      t1."fare" > 0
+  ) AS t2
+) AS t3;
 
 -- division: SELECT AVG(LEAST(GREATEST(fare / NULLIF(sibsp + parch, 0), 0), 200)) AS f FROM passengers WHERE sibsp + parch > 0
 SELECT
-  COALESCE(t2.m0_s0, 0) AS m0_s0,
-  COALESCE(t2.m0_s1, 0) AS m0_s1
+  COALESCE(t3.m0_s0, 0) AS m0_s0,
+  COALESCE(t3.m0_s1, 0) AS m0_s1
 FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
       CASE
-        WHEN LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) IS NULL
-        OR LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) = CAST('NaN' AS DOUBLE)
+        WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
         THEN NULL
-        WHEN LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) <= 0.0e0
+        WHEN t2.c100016 <= 0.0e0
         THEN CAST(0 AS BIGINT)
-        WHEN LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) >= 200.0e0
+        WHEN t2.c100016 >= 200.0e0
         THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(
-          CAST(LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) AS DOUBLE) * 4096.0e0
-        ) AS BIGINT)
+        ELSE CAST(ROUND(CAST(t2.c100016 AS DOUBLE) * 4096.0e0) AS BIGINT)
       END - 409600
     ) AS m0_s1
-  FROM "passengers" AS t1
-  WHERE
-    (
-      CAST(t1."sibsp" AS BIGINT) + t1."parch"
-    ) > 0
-) AS t2;
+  FROM (
+    SELECT
+      t1."sibsp" AS c7,
+      t1."parch" AS c8,
+      t1."fare" AS c9,
+      LEAST(GREATEST(t1."fare" / NULLIF(CAST(t1."sibsp" AS BIGINT) + t1."parch", 0), 0), 200) AS c100016
+    FROM "passengers" AS t1
+    WHERE
+      (
+        CAST(t1."sibsp" AS BIGINT) + t1."parch"
+      ) > 0
+  ) AS t2
+) AS t3;
 
 -- having: SELECT embarked, COUNT(*) AS n FROM passengers GROUP BY embarked HAVING COUNT(*) > 100 ORDER BY n DESC
 SELECT

@@ -236,35 +236,72 @@ GROUP BY
 
 -- least: SELECT AVG(LEAST(GREATEST(fare, 0), 100)) AS f FROM passengers WHERE fare > 0
 SELECT
-  COALESCE(t2.m0_s0, 0) AS m0_s0,
-  COALESCE(t2.m0_s1, 0) AS m0_s1
+  COALESCE(t3.m0_s0, 0) AS m0_s0,
+  COALESCE(t3.m0_s1, 0) AS m0_s1
 FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
       CASE
-        WHEN LEAST(GREATEST(t1."FARE", 0), 100) IS NULL
-        OR LEAST(GREATEST(t1."FARE", 0), 100) = CAST('NaN' AS DOUBLE)
+        WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
         THEN NULL
-        WHEN LEAST(GREATEST(t1."FARE", 0), 100) <= 0.0e0
+        WHEN t2.c100016 <= 0.0e0
         THEN CAST(0 AS BIGINT)
-        WHEN LEAST(GREATEST(t1."FARE", 0), 100) >= 100.0e0
+        WHEN t2.c100016 >= 100.0e0
         THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(CAST(LEAST(GREATEST(t1."FARE", 0), 100) AS DOUBLE) * 8192.0e0) AS BIGINT)
+        ELSE CAST(ROUND(CAST(t2.c100016 AS DOUBLE) * 8192.0e0) AS BIGINT)
       END - 409600
     ) AS m0_s1
-  FROM "PASSENGERS" AS t1
-  WHERE
-    t1."FARE" > 0
-) AS t2;
+  FROM (
+    SELECT
+      t1."FARE" AS c9,
+      LEAST(GREATEST(t1."FARE", 0), 100) AS c100016
+    FROM "PASSENGERS" AS t1
+    WHERE
+      t1."FARE" > 0
+  ) AS t2
+) AS t3;
 
 -- division: SELECT AVG(LEAST(GREATEST(fare / NULLIF(sibsp + parch, 0), 0), 200)) AS f FROM passengers WHERE sibsp + parch > 0
 SELECT
-  COALESCE(t2.m0_s0, 0) AS m0_s0,
-  COALESCE(t2.m0_s1, 0) AS m0_s1
+  COALESCE(t3.m0_s0, 0) AS m0_s0,
+  COALESCE(t3.m0_s1, 0) AS m0_s1
 FROM (
   SELECT
     COUNT(
+      LEAST(
+        GREATEST(
+          t2.c9 / NULLIF(
+            NULLIF(
+              CASE
+                WHEN t2.c7 BETWEEN -10000000 AND 10000000 AND t2.c8 BETWEEN -10000000 AND 10000000
+                THEN t2.c7 + t2.c8
+              END,
+              0
+            ),
+            0
+          ),
+          0
+        ),
+        200
+      )
+    ) AS m0_s0,
+    SUM(
+      CASE
+        WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t2.c100016 <= 0.0e0
+        THEN CAST(0 AS BIGINT)
+        WHEN t2.c100016 >= 200.0e0
+        THEN CAST(819200 AS BIGINT)
+        ELSE CAST(ROUND(CAST(t2.c100016 AS DOUBLE) * 4096.0e0) AS BIGINT)
+      END - 409600
+    ) AS m0_s1
+  FROM (
+    SELECT
+      t1."SIBSP" AS c7,
+      t1."PARCH" AS c8,
+      t1."FARE" AS c9,
       LEAST(
         GREATEST(
           t1."FARE" / NULLIF(
@@ -281,110 +318,16 @@ FROM (
           0
         ),
         200
-      )
-    ) AS m0_s0,
-    SUM(
+      ) AS c100016
+    FROM "PASSENGERS" AS t1
+    WHERE
       CASE
-        WHEN LEAST(
-          GREATEST(
-            t1."FARE" / NULLIF(
-              NULLIF(
-                CASE
-                  WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
-                  AND t1."PARCH" BETWEEN -10000000 AND 10000000
-                  THEN t1."SIBSP" + t1."PARCH"
-                END,
-                0
-              ),
-              0
-            ),
-            0
-          ),
-          200
-        ) IS NULL
-        OR LEAST(
-          GREATEST(
-            t1."FARE" / NULLIF(
-              NULLIF(
-                CASE
-                  WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
-                  AND t1."PARCH" BETWEEN -10000000 AND 10000000
-                  THEN t1."SIBSP" + t1."PARCH"
-                END,
-                0
-              ),
-              0
-            ),
-            0
-          ),
-          200
-        ) = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN LEAST(
-          GREATEST(
-            t1."FARE" / NULLIF(
-              NULLIF(
-                CASE
-                  WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
-                  AND t1."PARCH" BETWEEN -10000000 AND 10000000
-                  THEN t1."SIBSP" + t1."PARCH"
-                END,
-                0
-              ),
-              0
-            ),
-            0
-          ),
-          200
-        ) <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN LEAST(
-          GREATEST(
-            t1."FARE" / NULLIF(
-              NULLIF(
-                CASE
-                  WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
-                  AND t1."PARCH" BETWEEN -10000000 AND 10000000
-                  THEN t1."SIBSP" + t1."PARCH"
-                END,
-                0
-              ),
-              0
-            ),
-            0
-          ),
-          200
-        ) >= 200.0e0
-        THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(
-          CAST(LEAST(
-            GREATEST(
-              t1."FARE" / NULLIF(
-                NULLIF(
-                  CASE
-                    WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
-                    AND t1."PARCH" BETWEEN -10000000 AND 10000000
-                    THEN t1."SIBSP" + t1."PARCH"
-                  END,
-                  0
-                ),
-                0
-              ),
-              0
-            ),
-            200
-          ) AS DOUBLE) * 4096.0e0
-        ) AS BIGINT)
-      END - 409600
-    ) AS m0_s1
-  FROM "PASSENGERS" AS t1
-  WHERE
-    CASE
-      WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
-      AND t1."PARCH" BETWEEN -10000000 AND 10000000
-      THEN t1."SIBSP" + t1."PARCH"
-    END > 0
-) AS t2;
+        WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
+        AND t1."PARCH" BETWEEN -10000000 AND 10000000
+        THEN t1."SIBSP" + t1."PARCH"
+      END > 0
+  ) AS t2
+) AS t3;
 
 -- having: SELECT embarked, COUNT(*) AS n FROM passengers GROUP BY embarked HAVING COUNT(*) > 100 ORDER BY n DESC
 SELECT
