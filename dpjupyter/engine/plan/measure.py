@@ -22,10 +22,8 @@ from dpjupyter.engine.model import (
     Call,
     Constants,
     Facts,
-    Filter,
     Interval,
     Item,
-    Join,
     Key,
     Kind,
     Measurement,
@@ -35,16 +33,14 @@ from dpjupyter.engine.model import (
     Scan,
     Selection,
     SetOperation,
-    Shared,
-    Sort,
     Statistic,
     Value,
-    Window,
 )
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.canonical import Numbering, canonical
 from dpjupyter.engine.plan.fixed_point import number
 from dpjupyter.engine.plan.normalise import prune
+from dpjupyter.engine.plan.public import list_unique, public_only, row_bound
 from dpjupyter.engine.plan.pushdown import WEIGHT_ONE, Grouping, bins, distinct, sums
 from dpjupyter.engine.plan.relation import KeyList, Relation
 from dpjupyter.engine.plan.statistics import Bounds, Made, Statistics, as_number, made_of_sums
@@ -265,7 +261,7 @@ class Measurements:
                 for id_, e in rel.keys.items()
                 if isinstance(e, exp.Column) and e.name in item.columns and id_ not in listed
             }
-            if item.required and not any(key <= set(mine.values()) for key in _list_unique(item)):
+            if item.required and not any(key <= set(mine.values()) for key in list_unique(item)):
                 raise PrivacyUnitLost(
                     "An outer join that keeps public rows is answered as the list of keys of a GROUP BY only.",
                     hint="Make the public side SELECT DISTINCT key, and group by exactly that key.",
@@ -493,57 +489,6 @@ def _statistic(name: str, kind: str, largest: int, grid: Fraction) -> Statistic:
 
 def _type_name(facts: Facts) -> str:
     return facts.type.text or "INTEGER" if facts.type.kind is not Kind.NULL else "INTEGER"
-
-
-def _list_unique(item: KeyList) -> list[frozenset[str]]:
-    """Column sets that a listed public relation has no duplicates in, by its own shape."""
-    rel = item.rel
-    while isinstance(rel, (Filter, Project)):
-        if isinstance(rel, Project):
-            passed = {e.name: id_ for id_, e in rel.columns.items() if isinstance(e, exp.Column)}
-            nested = _list_unique(KeyList(rel.input, {}, required=False))
-            return [frozenset(passed[c] for c in key) for key in nested if all(c in passed for c in key)]
-        rel = rel.input
-    if isinstance(rel, Aggregate) and rel.sets is None:
-        return [frozenset(rel.keys)]
-    if isinstance(rel, SetOperation) and not rel.all:
-        return [frozenset(rel.fields)]
-    return []
-
-
-def public_only(rel: Rel, policy: Policy) -> None:
-    """The last look at what is fetched exactly: no private table anywhere in it, subqueries included.
-
-    Raises: PrivacyUnitLost.
-    """
-    if any(isinstance(node, Scan) and (node.table not in policy.tables or policy.tables[node.table].private) for node in walk(rel)):
-        raise PrivacyUnitLost("This would read private rows exactly.", hint="Aggregate them.")
-
-
-def row_bound(rel: Rel, policy: Policy) -> int | None:
-    """Most rows a public relation can have, by the policy; None: unknown."""
-    match rel:
-        case Scan():
-            return policy.tables[rel.table].rows if rel.table in policy.tables else None
-        case Constants():
-            return len(rel.rows)
-        case Filter() | Project():
-            return row_bound(rel.input, policy)
-        case Aggregate():
-            return 1 if not rel.keys and rel.sets is None else row_bound(rel.input, policy) if rel.sets is None else None
-        case SetOperation():
-            left, right = row_bound(rel.left, policy), row_bound(rel.right, policy)
-            return None if left is None or right is None else left + right
-        case Join():
-            left, right = row_bound(rel.left, policy), row_bound(rel.right, policy)
-            if rel.kind in ("semi", "anti"):
-                return left
-            return None if left is None or right is None else max(left, 1) * max(right, 1)
-        case Window() | Shared():
-            return row_bound(rel.input, policy)
-        case Sort():
-            bound = row_bound(rel.input, policy)
-            return bound if rel.limit is None else rel.limit if bound is None else min(rel.limit, bound)
 
 
 def _ordinal(value: exp.Expression, facts: Facts) -> exp.Expression:

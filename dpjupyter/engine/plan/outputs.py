@@ -30,7 +30,7 @@ from dpjupyter.engine.model import (
     SqlType,
     Window,
 )
-from dpjupyter.engine.plan.measure import public_only, row_bound
+from dpjupyter.engine.plan.public import public_only, row_bound
 from dpjupyter.engine.plan.relation import Relation
 from dpjupyter.engine.policy import RELEASED_NAME, Policy
 from dpjupyter.engine.render import column, render

@@ -28,7 +28,6 @@ from dpjupyter.engine.model import (
     Scan,
     SetOperation,
     Sort,
-    SqlType,
     Window,
 )
 from dpjupyter.engine.place import place_of
@@ -37,13 +36,10 @@ from dpjupyter.engine.plan.measure import Measurements
 from dpjupyter.engine.plan.per_unit import aggregate_per_unit
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit, renamed
 from dpjupyter.engine.plan.units import Units, scan
+from dpjupyter.engine.plan.windows import check_arguments, check_private, order_of, order_totally, public_call, window_facts
 from dpjupyter.engine.policy import Policy
 from dpjupyter.engine.render import column, substitute
 from dpjupyter.errors import PrivacyUnitLost, UnsupportedSQL
-
-# Their value does not depend on how ties are ordered.
-_PEER_FUNCTIONS = (exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist)
-_FLOAT_SUMS = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +289,7 @@ class Planner:
             facts = {id_: replace(f, nullable=True) for id_, f in facts.items()}
         for id_, call in rel.calls.items():
             first = self._opened(call.arguments[0], inner) if call.arguments else None
-            facts[id_] = _public_call(call.function, scalar.facts(first.expr, first.facts) if first is not None else None)
+            facts[id_] = public_call(call.function, scalar.facts(first.expr, first.facts) if first is not None else None)
         facts |= {id_: Facts(BIGINT, Interval(0, 1), nullable=False, integral=True) for id_ in rel.grouping}
         unique = frozenset({frozenset(keys)}) if rel.sets is None else frozenset[frozenset[str]]()
         cap = 1 if not keys and rel.sets is None else inner.cap if rel.sets is None else None
@@ -312,90 +308,17 @@ class Planner:
         for id_, node in rel.columns.items():
             assert isinstance(node, exp.Window)
             window = node.copy()
-            _check_window_arguments(window)
+            check_arguments(window)
             if inner.unit is not None:
-                self._check_private_window(window, inner)
-            facts[id_] = self._window_facts(window, inner)
-            for part in [*(window.args.get("partition_by") or []), *(o.this for o in _order_of(window)), *window.this.iter_expressions()]:
+                check_private(window, inner)
+            facts[id_] = window_facts(window, inner)
+            for part in [*(window.args.get("partition_by") or []), *(o.this for o in order_of(window)), *window.this.iter_expressions()]:
                 if not isinstance(part, (exp.Star, exp.Column)):
                     part.replace(scalar.total(part.copy(), inner.facts, dialect))
             if inner.unit is not None:
-                self._total_order(window, inner)
+                order_totally(window, inner)
             columns[id_] = window
         return replace(inner, rel=Window(inner.rel, columns), facts=facts)
-
-    def _check_private_window(self, window: exp.Window, inner: Relation) -> None:
-        assert inner.unit is not None
-        if inner.unit.row:
-            raise PrivacyUnitLost("Each row is a person here: a window would let people's rows meet.", place=place_of(window))
-        partition = {e.name for e in window.args.get("partition_by") or [] if isinstance(e, exp.Column)}
-        if not partition & inner.unit.ids:
-            raise PrivacyUnitLost(
-                "This window function mixes rows of different people.",
-                hint="Add the privacy unit to PARTITION BY, or aggregate first and use the window on the result.",
-                place=place_of(window),
-            )
-        function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
-        spec = window.args.get("spec")
-        if (
-            spec is not None
-            and str(spec.args.get("kind")).upper() != "ROWS"
-            and any(isinstance(spec.args.get(k), exp.Literal) for k in ("start", "end"))
-        ):
-            raise UnsupportedSQL(
-                "RANGE and GROUPS frames with an offset are not answered over private rows.", hint="Use ROWS.", place=place_of(window)
-            )
-        if isinstance(function, _FLOAT_SUMS) and function.this is not None:
-            type_ = scalar.facts(function.this, inner.facts).type
-            exact = (type_.kind is Kind.INT and type_.bits <= 64) or (type_.kind is Kind.DECIMAL and type_.precision <= 18)
-            if not exact or not isinstance(function, exp.Sum) or not isinstance(function.this, exp.Column):
-                raise UnsupportedSQL(
-                    "A window over private rows sums columns of whole numbers or DECIMAL(18) only: else order or size matters.",
-                    hint="Aggregate per person with GROUP BY instead.",
-                    place=place_of(window),
-                )
-
-    def _total_order(self, window: exp.Window, inner: Relation) -> None:
-        """Append every other column to ORDER BY, so that equal rows are the only ties left and the result is a function of the rows."""
-        function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
-        if isinstance(function, _PEER_FUNCTIONS):
-            return
-        order = _order_of(window)
-        if (
-            not order
-            and not isinstance(function, (exp.RowNumber, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue))
-            and window.args.get("spec") is None
-        ):
-            return
-        if any(f.type.kind is Kind.OTHER for f in inner.facts.values()):
-            raise UnsupportedSQL(
-                "Rows with lists, structs or blobs have no total order here, so this window could pick any of several.",
-                hint="Leave those columns out.",
-                place=place_of(window),
-            )
-        present = {o.this.name for o in order if isinstance(o.this, exp.Column)}
-        more = [exp.Ordered(this=column(id_)) for id_ in sorted(inner.facts) if id_ not in present]
-        window.set("order", exp.Order(expressions=[*(o.copy() for o in order), *more]))
-
-    @staticmethod
-    def _window_facts(window: exp.Window, inner: Relation) -> Facts:
-        function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
-        argument = (
-            scalar.facts(function.this, inner.facts)
-            if isinstance(function.this, exp.Expression) and not isinstance(function.this, exp.Star)
-            else None
-        )
-        match function:
-            case exp.RowNumber() | exp.Rank() | exp.DenseRank() | exp.Ntile() | exp.Count():
-                return Facts(BIGINT, Interval(0, float("inf")), nullable=False, integral=True, from_unit=False)
-            case exp.PercentRank() | exp.CumeDist():
-                return Facts(SqlType.parse("DOUBLE"), Interval(0, 1), nullable=False)
-            case exp.Lag() | exp.Lead() | exp.FirstValue() | exp.LastValue() | exp.Min() | exp.Max() if argument is not None:
-                return replace(argument, nullable=True)
-            case exp.Sum() if argument is not None:
-                return _public_call("SUM", argument)
-            case _:
-                return Facts(SqlType.parse("DOUBLE"), None, from_unit=argument is not None and argument.from_unit)
 
     # ------------------------------------------------------------ sets and order
     def _set_operation(self, rel: SetOperation) -> Relation:
@@ -484,29 +407,6 @@ class Planner:
         return replace(inner, rel=replace(rel, input=inner.rel, order=order), cap=cap)
 
 
-def _check_window_arguments(window: exp.Window) -> None:
-    """Offsets and bucket counts are literals: a computed one could be zero or negative and fail at run time.
-
-    Raises: UnsupportedSQL.
-    """
-    function = window.this.this if isinstance(window.this, (exp.IgnoreNulls, exp.RespectNulls)) else window.this
-    counts = (
-        [function.this]
-        if isinstance(function, exp.Ntile)
-        else [function.args.get("offset")]
-        if isinstance(function, (exp.Lag, exp.Lead))
-        else []
-    )
-    for count in counts:
-        if count is not None and not (
-            isinstance(count, exp.Literal) and not count.is_string and count.name.isdigit() and 0 < int(count.name) < 2**31
-        ):
-            raise UnsupportedSQL("NTILE, LAG and LEAD take a literal number of at least 1.", place=place_of(window))
-    default = function.args.get("default") if isinstance(function, (exp.Lag, exp.Lead)) else None
-    if default is not None and not isinstance(default, (exp.Literal, exp.Null)):
-        raise UnsupportedSQL("The default of LAG and LEAD must be a literal.", hint="Use COALESCE on the result.", place=place_of(window))
-
-
 def no_outer_rows(relation: Relation) -> None:
     """Refuse an operator that would silently lose the public rows an outer join was asked to keep.
 
@@ -552,11 +452,6 @@ def _mapped(keys: frozenset[frozenset[str]], passed: dict[str, str]) -> frozense
     return frozenset(frozenset(new_of[c] for c in key) for key in keys if all(c in new_of for c in key))
 
 
-def _order_of(window: exp.Window) -> list[exp.Ordered]:
-    order = window.args.get("order")
-    return list(order.expressions) if order is not None else []
-
-
 def _hull(each: list[Facts]) -> Facts:
     """Facts that hold for every one of several expressions."""
     typed = [f for f in each if f.type.kind is not Kind.NULL]
@@ -577,18 +472,3 @@ def _hull(each: list[Facts]) -> Facts:
         any(f.from_unit for f in each),
         all(f.integral for f in typed),
     )
-
-
-def _public_call(function: str, argument: Facts | None) -> Facts:
-    """Facts of an aggregate over public rows: its type matters for the answer's columns, little else."""
-    if function in ("COUNT_STAR", "COUNT"):
-        return Facts(BIGINT, Interval(0, float("inf")), nullable=False, integral=True)
-    if function in ("MIN", "MAX", "ANY_VALUE", "MODE", "QUANTILE_DISC") and argument is not None:
-        return replace(argument, nullable=True)
-    if function == "SUM" and argument is not None and argument.type.kind in (Kind.INT, Kind.BOOL):
-        return Facts(SqlType.parse("HUGEINT"), None, integral=True, from_unit=argument.from_unit)
-    if function == "SUM" and argument is not None and argument.type.kind is Kind.DECIMAL:
-        return Facts(SqlType.parse(f"DECIMAL(38,{argument.type.scale})"), None, from_unit=argument.from_unit)
-    if function in ("BOOL_AND", "BOOL_OR"):
-        return Facts(SqlType.parse("BOOLEAN"), Interval(0, 1), domain=(False, True))
-    return Facts(SqlType.parse("DOUBLE"), None, from_unit=argument is not None and argument.from_unit)
