@@ -61,7 +61,7 @@ def test_both_lowerings_give_the_same_values(warehouse, sql):
     for (one,), (other,) in zip(expected, found, strict=True):
         if other is None or one is None or one == other:
             continue  # Snowflake has NULL where DuckDB has infinities and NaN
-        if isinstance(one, (bool, str)) or not isinstance(other, (int, float)) and not hasattr(other, "as_tuple"):
+        if isinstance(one, (bool, str)) or (not isinstance(other, (int, float)) and not hasattr(other, "as_tuple")):
             assert str(one)[:19] == str(other)[:19] or str(one)[:10] == str(other)[:10], f"{sql}: {one} and {other}"
         else:
             a, b = float(one), float(other)
