@@ -13,6 +13,9 @@ JUSTIFIED = {
 }
 
 
+pytestmark = pytest.mark.timeout(1200)  # the fixture runs the whole corpus, each query on several databases
+
+
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
     """The corpus beside the checkout. Without it this fails: a run that skips it proves nothing."""

@@ -6,6 +6,7 @@ import datetime as dt
 from functools import cache
 
 import duckdb
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ def _plan(sql: str, rows: int | None, groups: int | None) -> Plan:
     return quote(sql, Ask(max_rows=rows, max_groups=groups), _policy()).plan
 
 
+@pytest.mark.timeout(600)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], derandomize=True)
 @given(people=people, visits=visits, survey=survey, ask=asks, picked=st.lists(st.sampled_from(PRIVATE), min_size=3, max_size=3, unique=True))
 def test_removing_a_unit_stays_within_the_declared_sensitivity(people: list, visits: list, survey: list, ask: Ask, picked: list[str]) -> None:
