@@ -49,12 +49,7 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
     if have is Kind.OTHER:
         raise refused(node, f"{shown(a.type)} cannot be cast.")
     if want is Kind.TEXT:
-        return Term(
-            exp.Cast(this=a.tree, to=node.args["to"].copy() if "to" in node.args else data_type(type_, scope.dialect)),
-            type_,
-            nullable=a.nullable,
-            from_unit=a.from_unit,
-        )
+        return _shown(node, a, type_, scope)
     if want in NUMERIC and have in (*NUMERIC, Kind.BOOL):
         return _number(a, type_, scope)
     if want is Kind.BOOL and have in NUMERIC:
@@ -78,6 +73,16 @@ def convert(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term
         tree = cast(a.tree, type_, scope.dialect) if scope.snowflake else try_cast(a.tree, type_, scope.dialect)
         return Term(tree, type_, nullable=True, from_unit=a.from_unit)
     raise refused(node, f"{shown(a.type)} cannot be cast to {shown(type_)}.")
+
+
+def _shown(node: exp.Expression, a: Term, type_: SqlType, scope: Scope) -> Term:
+    """As text. VARCHAR(n) means something on Snowflake alone, where a longer text raises."""
+    tree: exp.Expression = exp.Cast(this=a.tree, to=data_type(type_, scope.dialect))
+    size = node.args["to"].expressions if "to" in node.args else []
+    if scope.snowflake and size:
+        fits = exp.LTE(this=exp.Length(this=tree), expression=exp.Literal.number(size[0].name))
+        tree = when(fits, tree)
+    return Term(tree, type_, nullable=a.nullable or bool(size), from_unit=a.from_unit)
 
 
 def _moved(interval: Interval, to: Kind) -> Interval:

@@ -58,9 +58,7 @@ def _scaled_by(factor: float) -> Callable[[Interval], Interval]:
     return lambda x: iv.outward(iv.mul(x, Interval(factor, factor)))
 
 
-def _real(
-    image: Callable[[Interval], Interval], inside: Interval = iv.ALL, *, open_at: float | None = None, least: float | None = None
-) -> Rule:
+def _real(image: Callable[[Interval], Interval], inside: Interval = iv.ALL, *, open_at: float | None = None) -> Rule:
     """A DOUBLE function. ``inside``: where Snowflake does not raise; elsewhere DuckDB gives NaN or an infinity."""
 
     def rule(node: exp.Expression, scope: Scope) -> Term:
@@ -70,8 +68,6 @@ def _real(
         promised = iv.inside(a.span, inside) and (open_at is None or not iv.holds(a.span, open_at))
         if scope.snowflake and not ok:
             tree = when(_condition(a.tree, inside, open_at), tree)
-        if not scope.snowflake and least is not None and not ok:
-            tree = when(_condition(a.tree, inside, open_at), tree)
         nan = maybe_nan([a]) or not promised
         return Term(tree, DOUBLE, image(a.span), image(a.sure), a.nullable or not promised, from_unit=a.from_unit, nan=nan)
 
@@ -79,14 +75,14 @@ def _real(
 
 
 def _condition(tree: exp.Expression, inside: Interval, open_at: float | None) -> exp.Expression:
+    if inside == iv.ALL and open_at is not None:
+        return exp.NEQ(this=wrap(tree), expression=number(open_at))
     if inside.lower == -iv.INF:
-        return exp.LTE(this=wrap(tree.copy()), expression=number(inside.upper))
+        return exp.LTE(this=wrap(tree), expression=number(inside.upper))
     if inside.upper == iv.INF:
         zero = number(inside.lower)
-        return (
-            exp.GT(this=wrap(tree.copy()), expression=zero) if open_at == inside.lower else exp.GTE(this=wrap(tree.copy()), expression=zero)
-        )
-    return exp.Between(this=wrap(tree.copy()), low=number(inside.lower), high=number(inside.upper))
+        return exp.GT(this=wrap(tree), expression=zero) if open_at == inside.lower else exp.GTE(this=wrap(tree), expression=zero)
+    return exp.Between(this=wrap(tree), low=number(inside.lower), high=number(inside.upper))
 
 
 def log(node: exp.Expression, scope: Scope) -> Term:
