@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from dpjupyter.engine.model import Facts, Interval, Kind, SqlType, Value
+from dpjupyter.engine.model import Facts, Interval, Kind, Value
 from dpjupyter.engine.scalar import evaluation, values
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar.arguments import to_type
 from dpjupyter.engine.scalar.sqltypes import FLOAT32, NUMERIC, TIMED, limits
 from dpjupyter.engine.scalar.terms import Scope, Term
 from dpjupyter.errors import FunctionRefused
@@ -122,12 +121,13 @@ def _compared(node: exp.Expression, known: Known, scope: Scope, *, holds: bool) 
         if operator not in _NEGATED:
             return
         operator = _NEGATED[operator]
-    left, right = _bare(node.this), _bare(node.expression)
+    left, right = bare(node.this), bare(node.expression)
     _side(left, operator, right, known, scope)
     _side(right, _MIRRORED[operator], left, known, scope)
 
 
-def _bare(node: exp.Expression) -> exp.Expression:
+def bare(node: exp.Expression) -> exp.Expression:
+    """Without parentheses."""
     while isinstance(node, exp.Paren):
         node = node.this
     return node
@@ -221,16 +221,16 @@ def _listed(name: str, nodes: list[exp.Expression], known: Known, scope: Scope) 
     parts: list[Interval] = []
     sure = True
     for node in nodes:
-        if isinstance(_bare(node), exp.Null):
+        if isinstance(bare(node), exp.Null):
             continue
         try:
             term = scope.on(known).term(node)
         except FunctionRefused:
             return
-        bound = _bound_of(term, _bare(node), facts)
+        bound = _bound_of(term, bare(node), facts)
         if bound is not None:
             parts.append(bound)
-        value = _constant(_bare(node), term, facts)
+        value = _constant(bare(node), term, facts)
         if value is None:
             sure = False
         elif not _mismatch(value, facts):
@@ -241,7 +241,7 @@ def _listed(name: str, nodes: list[exp.Expression], known: Known, scope: Scope) 
         if kept and facts.type.kind in (*NUMERIC, *TIMED):
             places = [values.ordinal(v, facts.type) for v in kept]
             parts = [Interval(min(places), max(places))] * len(parts)
-    if parts and len(parts) == len([n for n in nodes if not isinstance(_bare(n), exp.Null)]) and facts.type.kind in (*NUMERIC, *TIMED):
+    if parts and len(parts) == len([n for n in nodes if not isinstance(bare(n), exp.Null)]) and facts.type.kind in (*NUMERIC, *TIMED):
         known[name] = _bounded(facts, iv.hull(parts))
 
 
@@ -294,10 +294,10 @@ class _Linear:
 
 
 def _linear(node: exp.Expression) -> _Linear | None:
-    node = _bare(node)
+    node = bare(node)
     if not isinstance(node, (exp.Add, exp.Sub, exp.Mul)):
         return None
-    left, right = _bare(node.this), _bare(node.expression)
+    left, right = bare(node.this), bare(node.expression)
     if isinstance(left, exp.Column) and not any(right.find_all(exp.Column)):
         return _Linear(left, type(node), right, constant_left=False)
     if isinstance(right, exp.Column) and not any(left.find_all(exp.Column)):
@@ -378,63 +378,3 @@ def _filter_domain(node: exp.Expression, known: Known, scope: Scope, *, holds: b
         spot = Interval(min(places), max(places))
         interval = (iv.meet(interval, spot) or spot) if interval else spot
     known[name] = replace(facts, domain=tuple(kept), interval=interval)
-
-
-# ---------------------------------------------------------------- branches of CASE
-def branches(node: exp.Expression, type_: SqlType, scope: Scope) -> tuple[Interval | None, Interval | None] | None:
-    """Promised and proven interval of a CASE whose conditions say something of the column its branches return.
-
-    Only where all conditions are about one column and are NULL only if it is: then a branch is reached with the
-    earlier conditions FALSE, or with that column NULL, which has no interval.
-    """
-    if node.this is not None:
-        return None
-    ifs = node.args["ifs"]
-    conditions = [branch.this for branch in ifs]
-    names = {c.name for condition in conditions for c in condition.find_all(exp.Column)}
-    if len(names) != 1 or not all(_strict_only(c) for c in conditions):
-        return None
-    name = next(iter(names))
-    if name not in scope.columns:
-        return None
-    default = node.args.get("default")
-    results = [branch.args["true"] for branch in ifs] + ([default] if default is not None else [])
-    if any(isinstance(n, (exp.Case, exp.If, exp.Coalesce)) for result in results for n in result.walk()):
-        return None
-    facts = scope.columns[name]
-    bare = Facts(facts.type, limits(facts.type, scope.dialect), integral=facts.integral)
-    spans: list[Interval | None] = []
-    for start in (facts, bare):
-        known: Known = {**scope.columns, name: replace(start, domain=None)} if start is facts else {
-            other: Facts(f.type, limits(f.type, scope.dialect), integral=f.integral) for other, f in scope.columns.items()
-        }  # fmt: skip
-        parts: list[Interval] = []
-        for position, result in enumerate(results):
-            here = assume(conditions[position], known, scope, holds=True) if position < len(conditions) else known
-            term = scope.on(here).term(result)
-            if term.type.kind is not Kind.NULL:
-                if term.type.kind is not type_.kind and type_.kind not in NUMERIC:
-                    term = to_type(term, type_, scope, result)
-                if term.interval is None:
-                    return None
-                parts.append(term.interval)
-            if position < len(conditions):
-                known = {**known, name: replace(assume(conditions[position], known, scope, holds=False)[name], nullable=True, domain=None)}
-        spans.append(iv.hull(parts))
-    return spans[0], spans[1]
-
-
-def _strict_only(node: exp.Expression) -> bool:
-    """Comparisons of the column with literals, AND-ed, OR-ed or negated."""
-    node = _bare(node)
-    if isinstance(node, (exp.And, exp.Or)):
-        return _strict_only(node.this) and _strict_only(node.expression)
-    if isinstance(node, exp.Not):
-        return _strict_only(node.this)
-    if isinstance(node, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between)):
-        return all(
-            isinstance(n, (exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Paren))
-            for child in node.iter_expressions()
-            for n in child.walk()
-        )
-    return False

@@ -7,8 +7,8 @@ from dataclasses import replace
 from sqlglot import exp
 
 from dpjupyter.engine.model import BOOL, DATE, Interval, Kind, SqlType
+from dpjupyter.engine.scalar import branching, values
 from dpjupyter.engine.scalar import intervals as iv
-from dpjupyter.engine.scalar import narrowing, values
 from dpjupyter.engine.scalar.arguments import as_double, literal_term, text, truth, unify
 from dpjupyter.engine.scalar.sqltypes import DAY_US, FLOAT32, NUMERIC
 from dpjupyter.engine.scalar.terms import Rule, Scope, Term, refused, strict, tainted
@@ -185,7 +185,7 @@ def case(node: exp.Expression, scope: Scope) -> Term:
 
 def _clamp(node: exp.Expression, type_: SqlType, scope: Scope) -> tuple[Interval | None, Interval | None] | None:
     """``CASE WHEN x < 2 THEN 2 WHEN x > 3 THEN 3 ELSE x END``: each branch knows what its condition says of x."""
-    return narrowing.branches(node, type_, scope)
+    return branching.branches(node, type_, scope)
 
 
 def if_(node: exp.Expression, scope: Scope) -> Term:
