@@ -31,6 +31,7 @@ class Verdict:
     answered: bool
     reason: str = ""  # of a refusal
     statements: list[str] = field(default_factory=list[str])
+    reads: bool = False  # any table at all: what reads none is a constant of the text
     problems: list[str] = field(default_factory=list[str])  # crashes, sensitivity violations, wrong exact values
 
 
@@ -71,6 +72,7 @@ class Corpus:
         try:
             ran = exact.run(case.sql, policy, self.database(case.schema))
             verdict.statements = ran.statements
+            verdict.reads = bool(ran.statements or ran.quote.plan.publics)
             if neighbours:
                 self._neighbours(case, verdict, neighbours)
             if compare:
