@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -107,5 +108,7 @@ def load(schemas: Path, name: str) -> duckdb.DuckDBPyConnection:
     """An in-memory database filled with the schema's deterministic data."""
     folder = schemas.parent
     connection = duckdb.connect()
-    _generator(folder).load(connection, name, base=str(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the generator leaves closing its files to the collector
+        _generator(folder).load(connection, name, base=str(folder))
     return connection

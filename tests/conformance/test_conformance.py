@@ -13,7 +13,10 @@ JUSTIFIED = {
 }
 
 
-pytestmark = pytest.mark.timeout(1200)  # the fixture runs the whole corpus, each query on several databases
+pytestmark = [
+    pytest.mark.timeout(1200),  # the fixture runs the whole corpus, each query on several databases
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # the corpus's generator leaves files open
+]
 
 
 @pytest.fixture(scope="module")
