@@ -1,8 +1,8 @@
 """The debit: one transaction that pays for a query from every row it touches, or changes nothing.
 
-Order inside the transaction: lock the tables' rows in key order (and look at suspensions), lock the analyst's rows in key
-order, decide on integers, insert the request (its key is unique: nothing is charged twice), append a link per row, write
-the rows, commit. The warehouse is asked only after the commit. Others wait for the same rows meanwhile, so it takes six
+Order inside the transaction: lock the tables' rows in key order, each with the analyst's quota of it (and look at
+suspensions), decide on integers, insert the request (its key is unique: nothing is charged twice), append a link per row, write
+the rows, commit. The warehouse is asked only after the commit. Others wait for the same rows meanwhile, so it takes five
 statements however many rows there are.
 """
 
@@ -50,27 +50,7 @@ def debit(connection: Connection, charge: Charge) -> tuple[Receipt, tuple[Was, .
 
     Raises: BudgetExhausted, BudgetMissing, Suspended, QuotaMissing; IntegrityError: the request id is known.
     """
-    asked = charge.asked
-    wanted = set(charge.tables) | {TOTAL}
-    tables = sorted(wanted)
-    shared, time, stopped = statements.lock_shared(
-        connection, asked.prefix, asked.db_name, tables, subjects_of(asked.analyst, asked.prefix, asked.db_name, tables)
-    )
-    found = {row.table_name for row in shared}
-    missing = wanted - found - (set() if charge.has_total else {TOTAL})
-    if missing or not shared:
-        names = ", ".join(sorted(missing or wanted))
-        raise BudgetMissing("budget info does not exist", hint=f"No budget row for {names}: the owner makes it.")
-    shared_names = [RowName(asked.prefix, asked.db_name, row.table_name) for row in shared]
-    quotas = {name.key: name for name in (RowName(asked.prefix, asked.db_name, row.table_name, asked.analyst) for row in shared)}
-    own = statements.lock_quotas(connection, quotas)
-    if len(own) < len(quotas):
-        there = {row.row_key for row in own}
-        raise QuotaMissing(tuple(name for name in quotas.values() if name.key not in there))
-    if stopped:
-        refuse_suspended(connection, asked.analyst, asked.prefix, asked.db_name, found)
-
-    locked = [*zip(shared_names, shared, strict=True), *((quotas[row.row_key], row) for row in own)]
+    locked, time = _lock(connection, charge)
     limits = {row.row_key: rows.limits(row.total_budget, row.delta, row.slack) for _, row in locked}
     able = {row.row_key for _, row in locked if accounting.admits(row.spent, charge.cost, limits[row.row_key])}
     for name, row in locked:
@@ -106,14 +86,41 @@ def debit(connection: Connection, charge: Charge) -> tuple[Receipt, tuple[Was, .
     for name, head in unmetered:
         statements.write_unmetered(connection, name, head)
     receipt = Receipt(
-        request_id=asked.request_id,
-        analyst=asked.analyst,
+        request_id=charge.asked.request_id,
+        analyst=charge.asked.analyst,
         debited=tuple(name.shown for name, row in locked if row.row_key in able),
         unmetered=tuple(name.shown for name, _ in unmetered),
         time=time[:19],
         balances=balances,
     )
     return receipt, tuple((name.shown, row.total_budget, row.slack, row.spent, limits[row.row_key]) for name, row in locked)
+
+
+def _lock(connection: Connection, charge: Charge) -> tuple[list[tuple[RowName, Locked]], str]:
+    """Lock what the charge touches: rows of tables first in the result, then the analyst's; and the database's clock."""
+    asked = charge.asked
+    wanted = set(charge.tables) | {TOTAL}
+    tables = sorted(wanted)
+    subjects = subjects_of(asked.analyst, asked.prefix, asked.db_name, tables)
+    pairs, time, stopped = statements.lock(connection, asked.prefix, asked.db_name, tables, analyst=asked.analyst, subjects=subjects)
+    found = {row.table_name for row, _ in pairs}
+    missing = wanted - found - (set() if charge.has_total else {TOTAL})
+    if missing or not pairs:
+        names = ", ".join(sorted(missing or wanted))
+        raise BudgetMissing("budget info does not exist", hint=f"No budget row for {names}: the owner makes it.")
+    own: list[tuple[RowName, Locked]] = []
+    new: list[RowName] = []
+    for row, quota in pairs:
+        name = RowName(asked.prefix, asked.db_name, row.table_name, asked.analyst)
+        if quota is None:
+            new.append(name)
+        else:
+            own.append((name, quota))
+    if new:
+        raise QuotaMissing(tuple(new))
+    if stopped:
+        refuse_suspended(connection, asked.analyst, asked.prefix, asked.db_name, found)
+    return [*((RowName(asked.prefix, asked.db_name, row.table_name), row) for row, _ in pairs), *own], time
 
 
 def _details(charge: Charge) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -64,7 +65,7 @@ def create(connection: Connection, name: RowName, budget: Budget, by: str) -> bo
         "lifetime_rho": 0.0, "lifetime_delta": 0.0, "lifetime_answers": 0, "head_seq": 1, "head_hash": first["hash"],
     }  # fmt: skip
     if name.analyst is not None:
-        values["analyst"] = name.analyst
+        values |= {"analyst": name.analyst, "table_key": replace(name, analyst=None).key}
     try:
         with connection.begin_nested():
             connection.execute(insert(table_of(name)).values(values))

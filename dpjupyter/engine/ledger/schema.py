@@ -160,9 +160,11 @@ analyst_budget = Table(
     Column("prefix", NAME, nullable=False),
     Column("db_name", NAME, nullable=False),
     Column("table_name", NAME, nullable=False),
+    Column("table_key", HASH, nullable=False),  # row_key of the table's own row
     *(column if column.name != "row_key" else Column("row_key", HASH, primary_key=True) for column in _budget_columns()),
     *_budget_checks("analyst_budget"),
     Index("ix_analyst_budget_analyst", "analyst"),
+    Index("ix_analyst_budget_table", "table_key", "analyst", unique=True),
     **OPTIONS,
 )
 

@@ -1,11 +1,11 @@
 """The debit's statements, as text for the driver: others wait while they run, so they are few and lean.
 
-Six statements and a commit, however many rows there are. Written once, for both databases; every value is bound.
+Five statements and a commit, however many rows there are. Written once, for both databases; every value is bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -56,25 +56,19 @@ _PACKED = (
 )  # fmt: skip
 
 
-def lock_shared(
-    connection: Connection, prefix: str, db_name: str, tables: Sequence[str], subjects: Sequence[str]
-) -> tuple[list[Locked], str, bool]:
-    """Lock the rows of these tables of one database, in key order.
+def lock(
+    connection: Connection, prefix: str, db_name: str, tables: Sequence[str], *, analyst: str, subjects: Sequence[str]
+) -> tuple[list[tuple[Locked, Locked | None]], str, bool]:
+    """Lock the rows of these tables of one database, in key order, each with the analyst's quota of it (None: there is none yet).
 
     Returns: the rows; the database's clock (ISO text, six digits); whether one of ``subjects`` is suspended.
     """
-    statement = _lock_shared(connection.dialect.name, len(tables), len(subjects))
-    found = _run(connection, statement, (*subjects, prefix, db_name, *tables))
+    statement = _lock(connection.dialect.name, len(tables), len(subjects))
+    found = _run(connection, statement, (*subjects, analyst, prefix, db_name, *tables))
     if not found:
         return [], "", False
-    return [_locked(*row[:5]) for row in found], _text(found[0][5]), bool(found[0][6])
-
-
-def lock_quotas(connection: Connection, quotas: Mapping[str, RowName]) -> list[Locked]:
-    """Lock analyst rows, given by their keys, in key order."""
-    found = _run(connection, _lock_quotas(connection.dialect.name, len(quotas)), tuple(sorted(quotas)))
-    locked = [_locked("", *row) for row in found]
-    return [row._replace(table_name=quotas[row.row_key].table_name) for row in locked]
+    pairs = [(_locked(row[0], *row[1:5]), None if row[8] is None else _locked(row[0], *row[5:9])) for row in found]
+    return pairs, _text(found[0][9]), bool(found[0][10])
 
 
 def _locked(table_name: str, packed: str, total_budget: float, slack: float, delta: float) -> Locked:
@@ -141,28 +135,24 @@ def _marks(dialect: str, count: int) -> str:
 
 
 @lru_cache
-def _columns(dialect: str) -> str:
-    packed = " || ',' || ".join(_PACKED) if dialect == "sqlite" else f"CONCAT_WS(',', {', '.join(_PACKED)})"
-    return f"{packed}, total_budget, slack, delta"
+def _columns(dialect: str, table: str) -> str:
+    names = [f"{table}.{name}" for name in _PACKED]
+    packed = " || ',' || ".join(names) if dialect == "sqlite" else f"CONCAT_WS(',', {', '.join(names)})"
+    return f"{packed}, {table}.total_budget, {table}.slack, {table}.delta"
 
 
 @lru_cache
-def _lock_shared(dialect: str, tables: int, subjects: int) -> str:
+def _lock(dialect: str, tables: int, subjects: int) -> str:
     sqlite, mark = dialect == "sqlite", _mark(dialect)
     clock = "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'" if sqlite else "UTC_TIMESTAMP(6)"
     stopped = f"EXISTS (SELECT 1 FROM suspension WHERE subject IN ({_marks(dialect, subjects)}) AND active)"  # noqa: S608 - marks only
-    # Without the hint a small table is scanned whole, and the scan waits for rows of other databases.
-    source, lock = ("budget_info", "") if sqlite else ("budget_info FORCE INDEX (PRIMARY)", " FOR UPDATE")
-    where = f"prefix = {mark} AND db_name = {mark} AND table_name IN ({_marks(dialect, tables)})"
-    columns = f"table_name, {_columns(dialect)}, {clock}, {stopped}"
-    return f"SELECT {columns} FROM {source} WHERE {where} ORDER BY table_name{lock}"  # noqa: S608 - constants
-
-
-@lru_cache
-def _lock_quotas(dialect: str, rows: int) -> str:
-    source, lock = ("analyst_budget", "") if dialect == "sqlite" else ("analyst_budget FORCE INDEX (PRIMARY)", " FOR UPDATE")
-    keys = _marks(dialect, rows)
-    return f"SELECT {_columns(dialect)} FROM {source} WHERE row_key IN ({keys}) ORDER BY row_key{lock}"  # noqa: S608 - constants
+    columns = f"t.table_name, {_columns(dialect, 't')}, {_columns(dialect, 'q')}, {clock}, {stopped}"
+    # Without the hint a small table is scanned whole, and the scan waits for rows of other databases. LEFT JOIN keeps the
+    # order of locks: a table's row, then the analyst's quota of it, then the next table's.
+    hint = "" if sqlite else " FORCE INDEX (PRIMARY)"
+    source = f"budget_info t{hint} LEFT JOIN analyst_budget q ON q.table_key = t.row_key AND q.analyst = {mark}"
+    where = f"t.prefix = {mark} AND t.db_name = {mark} AND t.table_name IN ({_marks(dialect, tables)})"
+    return f"SELECT {columns} FROM {source} WHERE {where} ORDER BY t.table_name{'' if sqlite else ' FOR UPDATE'}"  # noqa: S608 - constants
 
 
 @lru_cache

@@ -88,9 +88,11 @@ def upgrade() -> None:
         sa.Column("prefix", _NAME, nullable=False),
         sa.Column("db_name", _NAME, nullable=False),
         sa.Column("table_name", _NAME, nullable=False),
+        sa.Column("table_key", _HASH, nullable=False),
         sa.Column("row_key", _HASH, primary_key=True),
         *_budget_columns("analyst_budget"),
         indexes=(
+            ("ix_analyst_budget_table", ("table_key", "analyst"), True),
             ("ix_analyst_budget_analyst", ("analyst",), False),
         ),
     )
