@@ -81,7 +81,7 @@ def test_a_query_of_several_answers_loses_no_more_than_their_sum() -> None:
 
 @pytest.mark.parametrize(("sql", "mechanism"), [("SELECT COUNT(*) FROM t", "laplace"), ("SELECT SUM(x) FROM t", "gauss"), ("SELECT MAX(i) FROM r", "laplace")])
 def test_the_audit_notices_noise_that_is_too_small(sql: str, mechanism: str) -> None:
-    found = audit(sql, Ask(mechanism=mechanism), runs=FEWER, shrink=0.2)  # type: ignore[arg-type]
+    found = audit(sql, Ask(mechanism=mechanism), runs=FEWER, shrink=0.1)  # type: ignore[arg-type]
     assert found.measured > found.claimed
 
 

@@ -347,7 +347,6 @@ def test_grants_that_cannot_be_read_are_a_warning(emulator: Emulator, tmp_path: 
 
 # ---------------------------------------------------------------- when the server dies
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the driver's own timer meets a dead server
 def test_server_killed_in_mid_query(tmp_path: Path) -> None:
     with Emulator(tmp_path) as emulator:
         emulator.run()

@@ -95,7 +95,25 @@ def login(settings: Settings) -> Session:
     # Both log out at the interpreter's exit and would wait there for a server that is gone.
     for holder in (session, session.connection):
         atexit.unregister(getattr(holder, "_close_at_exit", None))  # type: ignore[arg-type]
+    _silence_timer(session)
     return session
+
+
+def _silence_timer(session: Session) -> None:
+    """Let the driver's own timer fail without a word.
+
+    It asks the server to abort a request in a thread that nobody joins: where the server is gone, the traceback
+    would be printed, with the request's headers and URL among its frames.
+    """
+    abort = session.connection._cancel_query  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    def quiet(sql: str, request_id: Any) -> dict[str, bool | None]:
+        try:
+            return abort(sql, request_id)
+        except Exception:  # noqa: BLE001 - STATEMENT_TIMEOUT and ABORT_DETACHED_QUERY end the statement all the same
+            return {"success": False}
+
+    session.connection._cancel_query = quiet  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 def statement(session: Session, run: Run) -> list[tuple[object, ...]]:
