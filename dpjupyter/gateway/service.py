@@ -9,11 +9,13 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from dpjupyter import wire
 from dpjupyter.engine.backends import Backend
-from dpjupyter.engine.ledger.records import BudgetRecord
+from dpjupyter.engine.ledger.names import RowName
+from dpjupyter.engine.ledger.records import BudgetRecord, untouched
 from dpjupyter.engine.ledger.store import LedgerStore
 from dpjupyter.engine.noise import NoiseSource
 from dpjupyter.engine.policy import Policy
@@ -141,11 +143,21 @@ class Service:
         )
 
     def budgets(self, caller: Caller) -> list[BudgetRecord]:
-        """Rows the caller may see: analysts their own quotas and the shared rows of what is served here."""
+        """Rows the caller may see: analysts their own quotas and the shared rows of what is served here.
+
+        A quota is made at the analyst's first question; before that it is shown as it will be.
+        """
         if caller.role != "analyst":
             return list(self.ledger.list_budgets())
-        rows = self.ledger.list_budgets(analyst=caller.username)
-        return [row for row in rows if (row.prefix, row.db_name) in self.shelf.policies]
+        policies = self.shelf.policies
+        rows = [row for row in self.ledger.list_budgets(analyst=caller.username) if (row.prefix, row.db_name) in policies]
+        begun = {(row.prefix, row.db_name, row.table_name) for row in rows if row.analyst is not None}
+        for row in [row for row in rows if row.analyst is None]:
+            where = (row.prefix, row.db_name, row.table_name)
+            if where not in begun:
+                quota = untouched(RowName(*where, caller.username), policies[row.prefix, row.db_name].analysts)
+                rows.append(replace(quota, suspended=row.suspended))
+        return rows
 
     def refresh_balances(self) -> None:
         """Bring the metrics' balances up to date."""

@@ -124,6 +124,17 @@ def test_analysts_see_shared_rows_and_their_own(gateway: Gateway) -> None:
     assert data(gateway.get("/api/v1/budget/get", "vera", analyst="bob", **BUDGET))["num_dpcall"] >= 1
 
 
+def test_a_quota_is_shown_before_its_first_question(gateway: Gateway) -> None:
+    gateway.tokens["nora"] = gateway.ledger.create_token("nora", "analyst")[0]
+    rows = data(gateway.get("/api/v1/budget/list", "nora"))["budgets"]
+    own = {row["table_name"]: row for row in rows if row["analyst"] == "nora"}
+    assert set(own) == {row["table_name"] for row in rows if row["analyst"] is None}
+    assert own["people"]["residual_budget"] == own["people"]["total_budget"] == 5000
+    assert own["people"]["next_recover_time"] == ""
+    response = gateway.get("/api/v1/budget/get", "nora", analyst="nora", **BUDGET)
+    assert response.json()["status"]["error"]["type"] == "BudgetMissing"  # looking made none
+
+
 def test_the_name_is_the_tokens_whatever_the_body_says(gateway: Gateway) -> None:
     error(gateway.post("/api/v1/query", {**question("SELECT COUNT(*) AS n FROM people"), "user": "bob"}), 400, "BadRequest")
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from dpjupyter.engine import accounting
 from dpjupyter.engine.ledger.names import RowName
+from dpjupyter.engine.policy import Budget
 
 Role = Literal["analyst", "owner", "viewer"]
 
@@ -59,6 +61,34 @@ class BudgetRecord:
     def name(self) -> RowName:
         """Which row this is."""
         return RowName(self.prefix, self.db_name, self.table_name, self.analyst)
+
+
+def untouched(name: RowName, budget: Budget) -> BudgetRecord:
+    """A row as it will be when it is made: nothing spent; no times, for its first cycle has not begun."""
+    limits = accounting.row_limits(budget.total_budget, budget.delta, budget.slack_or_default)
+    return BudgetRecord(
+        prefix=name.prefix,
+        db_name=name.db_name,
+        table_name=name.table_name,
+        total_budget=budget.total_budget,
+        residual_budget=budget.total_budget,
+        consumed_budget=0.0,
+        recover_cycle=budget.recover_cycle,
+        exhausted_strategy=budget.exhausted_strategy,
+        create_time="",
+        last_update_time="",
+        last_recover_time="",
+        slack=budget.slack_or_default,
+        num_dpcall=0,
+        sum_eps=0.0,
+        sum_del=0.0,
+        sum_sq_eps=0.0,
+        sum_exp_eps=0.0,
+        prod_del=1.0,
+        analyst=name.analyst,
+        delta=budget.delta,
+        rho_max=limits.pico_rho / accounting.PICO,
+    )
 
 
 @dataclass(frozen=True, slots=True)
