@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar, Literal
@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 from sqlglot import exp
 
 Mechanism = Literal["laplace", "gauss"]
+AnswerKind = Literal["private", "public", "synthetic"]
 Value = None | bool | int | float | str  # dates and timestamps travel as ISO strings
 
 
@@ -189,6 +190,53 @@ class Query:
     tree: exp.Query
 
 
+# ---------------------------------------------------------------- released before
+@dataclass(frozen=True, slots=True)
+class SavedColumn:
+    """A column of a saved table and what is known of its noise: the noise itself, or intervals of its cells, or nothing."""
+
+    name: str
+    type: SqlType
+    values: tuple[Value, ...]  # DECIMALs as text: no digit is lost
+    mechanism: str = ""  # "": exact (a key, a public value)
+    noise: Noise | None = None  # of every cell, in steps of ``grid``
+    grid: float = 1.0
+    cells: tuple[tuple[tuple[float, float] | None, ...], ...] = ()  # per row, one interval per confidence
+
+    @property
+    def noisy(self) -> bool:
+        """Whether noise entered it."""
+        return bool(self.mechanism)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it is known how far its numbers stray."""
+        return self.noise is not None or bool(self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTable:
+    """A released table that its analyst kept: read as ``saved.NAME`` above measurements, never sent to the warehouse."""
+
+    name: str
+    columns: tuple[SavedColumn, ...]  # names are unique
+    rows: int
+    tables: tuple[str, ...]  # private tables it was computed from
+    kind: AnswerKind
+    unmetered: bool
+    checksum: str  # of the policy it was released under
+    data_version: str
+    sha256: str  # of its content: part of a question's fingerprint
+
+
+Saved = Callable[[str], SavedTable | None]  # an analyst's saved table by folded name
+
+
+def nothing_saved(_: str) -> None:
+    """For questions of nobody in particular: no table is saved."""
+    return
+
+
 # ---------------------------------------------------------------- relational algebra (bind's result)
 @dataclass(frozen=True, slots=True)
 class Field_:  # noqa: N801 - dataclasses.field and Field are taken
@@ -320,6 +368,7 @@ class BoundQuery:
     query: Query
     root: Rel
     outputs: tuple[Field_, ...]
+    saved: Mapping[str, SavedTable] = field(default_factory=dict[str, SavedTable])  # by the name its scans have: "saved.NAME"
 
 
 # ---------------------------------------------------------------- plan
@@ -437,6 +486,7 @@ class Plan:
     tables: tuple[str, ...]  # private tables read, including those of unit paths: the rows to charge
     notes: tuple[str, ...]  # said in the quote: clamped, thresholded, MAX as quantile, ...
     fingerprint: str  # sha256 of the canonical bound query
+    saved: Mapping[str, SavedTable] = field(default_factory=dict[str, SavedTable])  # by its name in ``finishing``: "saved0"
 
 
 # ---------------------------------------------------------------- price
@@ -543,4 +593,9 @@ class Answer:
     utility: tuple[Mapping[str, Value], ...]  # per column: mechanism, scale, epsilon, derived
     cost: Mapping[str, object]  # epsilon, rho, delta, per answer and per table
     notes: tuple[str, ...]
-    kind: Literal["private", "public", "synthetic"] = "private"
+    kind: AnswerKind = "private"
+    unmetered: bool = False  # it was drawn from a saved table that a budget row did not pay for
+    drawn_from: tuple[str, ...] = ()  # private tables behind the saved tables it was drawn from
+    decimals: Mapping[str, tuple[str | None, ...]] = field(  # column number -> its DECIMALs as text, where a float would lose digits
+        default_factory=dict[str, tuple[str | None, ...]]
+    )

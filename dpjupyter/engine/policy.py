@@ -33,7 +33,8 @@ from dpjupyter.errors import PolicyError
 
 Strategy = Literal["reject", "allow"]
 
-RELEASED_NAME = re.compile(r"[mp][0-9]+")  # tables of the finishing query: never a table of a policy
+RELEASED_NAME = re.compile(r"(?:[mp]|saved)[0-9]+")  # tables of the finishing query: never a table of a policy
+SAVED_SCHEMA = "saved"  # saved.NAME is a released table that the analyst kept
 MAX_TOTAL_BUDGET = 9_000_000.0  # the integer gate of the ledger is in 1e-12 of this in 64 bits
 
 
@@ -272,6 +273,11 @@ class Policy(_Strict):
         reserved = [name for name in self.tables if RELEASED_NAME.fullmatch(name.casefold())]
         if reserved:
             raise ValueError(f"tables: {reserved[0]!r} is a name released tables have while a query is finished")
+        kept = [name for name in self.tables if name.casefold().split(".")[-2:-1] == [SAVED_SCHEMA]]
+        if kept:
+            raise ValueError(
+                f"tables: {kept[0]!r}: the schema {SAVED_SCHEMA!r} holds analysts' saved tables; give it another name and `source`"
+            )
         for name, table in self.tables.items():
             if table.unit is None or table.unit.kind == "row":
                 continue

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import get_args
 
 from dpjupyter.engine import accounting
-from dpjupyter.engine.intervals import Carrier, half_width
+from dpjupyter.engine.intervals import Carrier, half_width, noisy_tables
 from dpjupyter.engine.model import (
     CONFIDENCES,
     Ask,
@@ -207,7 +207,7 @@ def _threshold(m: Measurement, noise: Noise) -> int:
 # ---------------------------------------------------------------- what to expect
 def _expectations(plan: Plan, noise: Mapping[str, Noise]) -> tuple[Expectation, ...]:
     """For every column that noise enters: exact half-widths where it is shown unchanged, else that it is derived."""
-    noisy = Carrier({m.name: frozenset(noise) for m in plan.measurements}).carry(plan.finishing).noisy
+    noisy = Carrier(noisy_tables(plan, noise)).carry(plan.finishing).noisy
     statistics = {s.name: s for m in plan.measurements for p in m.parts for s in p.statistics}
     result: list[Expectation] = []
     for output in plan.outputs:

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dpjupyter.engine.backends import Backend, BackendFailed
 from dpjupyter.engine.bind import bind
-from dpjupyter.engine.finish import finish, from_json, to_json
+from dpjupyter.engine.finish import finish, from_json, keep, kept, tables_behind, to_json
 from dpjupyter.engine.ledger import Asked, Charge, Ledger
-from dpjupyter.engine.model import Answer, Ask, ExactRows, Plan, Quote, Receipt
+from dpjupyter.engine.model import Answer, Ask, ExactRows, Plan, Quote, Receipt, Saved, SavedTable, nothing_saved
 from dpjupyter.engine.noise import NoiseSource, noise
 from dpjupyter.engine.parse import parse
 from dpjupyter.engine.plan import plan
@@ -39,6 +39,7 @@ class Question:
     body_sha256: str
     skip_cache: bool = False
     timeout_s: float = 120.0  # for all of the warehouse's statements together
+    saved: Saved = nothing_saved  # what ``saved.NAME`` means to this analyst
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,13 @@ class Outcome:
     timings_ms: Mapping[str, float] = field(default_factory=dict[str, float])  # per stage; for owners alone
 
 
-def quote(sql: str, ask: Ask, policy: Policy) -> Quote:
+def quote(sql: str, ask: Ask, policy: Policy, saved: Saved = nothing_saved) -> Quote:
     """Price a question from its text and the public policy: free, and leaks nothing.
 
+    ``saved`` are tables the analyst kept: released already, so as public to the analyst as the policy.
     Raises: Refused.
     """
-    return price(plan(bind(parse(sql, policy.dialect, ask.parameters), policy), policy, ask), ask, policy)
+    return price(plan(bind(parse(sql, policy.dialect, ask.parameters), policy, saved), policy, ask), ask, policy)
 
 
 def answer(
@@ -84,13 +86,13 @@ def answer(
     clock = _Clock()
     with _recorded(ledger, asked):
         with clock("price"):
-            priced = quote(question.sql, question.ask, policy)
+            priced = quote(question.sql, question.ask, policy, question.saved)
         charge = _charge(asked, priced, policy)
         private = bool(priced.plan.measurements)
         released = ledger.release(charge.fingerprint) if private and not question.skip_cache else None
         if released is not None:
             ledger.record(asked, "cached", "the same question was answered before")
-            return Outcome(from_json(released)[0], None, cached=True, quote=priced, timings_ms=clock.ms)
+            return Outcome(_labelled(*from_json(released)), None, cached=True, quote=priced, timings_ms=clock.ms)
         progress("running")
         with clock("debit"):
             receipt = ledger.debit(charge) if private else None
@@ -107,7 +109,7 @@ def answer(
             if private:
                 ledger.file(charge, to_json(result, receipt))
             else:
-                ledger.record(asked, "answered", "public tables only")  # exact, free, and written down like every other request
+                ledger.record(asked, "answered", _free(priced.plan))  # free, and written down like every other request
         return Outcome(result, receipt, cached=False, quote=priced, timings_ms=clock.ms)
     except Exception as error:  # noqa: BLE001 - no error may say anything about the data
         reason = _reason(error)
@@ -117,6 +119,37 @@ def answer(
     _failed(ledger, asked, reason, paid=private)
     # Outside the handler: the error, and the rows its frames hold, must not ride along as context.
     raise QueryFailed(question.request_id)
+
+
+def saved_by(load: Callable[[str], str | None]) -> Saved:
+    """The saved tables of an analyst, from the ledger's contents by name."""
+
+    def found(name: str) -> SavedTable | None:
+        content = load(name)
+        return None if content is None else kept(name, content)
+
+    return found
+
+
+def keep_outcome(outcome: Outcome, policy: Policy) -> tuple[str, tuple[str, ...]]:
+    """An answer as content for the ledger's saved tables, and the private tables by whose cycles it lives.
+
+    Raises: AskRefused: it is too large.
+    """
+    answer_ = outcome.answer
+    tables = [str(said["table"]) for said in answer_.cost["tables"]]  # type: ignore[attr-defined]
+    unmetered = outcome.receipt is not None and bool(outcome.receipt.unmetered)
+    content = keep(answer_, tables, policy, unmetered=unmetered)
+    return content, tables_behind(content)
+
+
+def _labelled(answer_: Answer, paid: Receipt | None) -> Answer:
+    """A filed answer that a budget row did not pay for says so to whoever gets it."""
+    return replace(answer_, unmetered=answer_.unmetered or bool(paid is not None and paid.unmetered))
+
+
+def _free(plan_: Plan) -> str:
+    return "saved and public tables only" if plan_.saved else "public tables only"
 
 
 def _asked(question: Question, policy: Policy) -> Asked:

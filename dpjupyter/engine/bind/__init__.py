@@ -13,18 +13,19 @@ from typing import cast
 from sqlglot import exp
 
 from dpjupyter.engine.bind.relations import Binder
-from dpjupyter.engine.model import BoundQuery, Query
+from dpjupyter.engine.model import BoundQuery, Query, Saved, nothing_saved
 from dpjupyter.engine.policy import Policy
 from dpjupyter.errors import SyntaxRefused
 
 
-def bind(query: Query, policy: Policy) -> BoundQuery:
-    """Resolve tables, columns and functions against the policy.
+def bind(query: Query, policy: Policy, saved: Saved = nothing_saved) -> BoundQuery:
+    """Resolve tables, columns and functions against the policy; ``saved.NAME`` against what the analyst kept.
 
     Raises: UnknownName, FunctionRefused, UnsupportedSQL: with the place in the text.
     """
     try:
-        root, outputs = Binder(policy, query.dialect).query(cast("exp.Expression", query.tree.copy()))
+        binder = Binder(policy, query.dialect, saved)
+        root, outputs = binder.query(cast("exp.Expression", query.tree.copy()))
     except RecursionError:
         raise SyntaxRefused("The query is nested too deeply.", hint="Split it into parts.") from None
-    return BoundQuery(query, root, outputs)
+    return BoundQuery(query, root, outputs, binder.saved)

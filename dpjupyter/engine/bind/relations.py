@@ -13,9 +13,21 @@ from dpjupyter.engine.algebra import conjunction, rebuilt
 from dpjupyter.engine.bind.expressions import bind_expression
 from dpjupyter.engine.bind.scope import Scope, Source, suggest
 from dpjupyter.engine.bind.select import bind_select, bind_tail
-from dpjupyter.engine.model import Constants, Field_, Join, JoinKind, Project, Rel, Scan, SetOperation
+from dpjupyter.engine.model import (
+    Constants,
+    Field_,
+    Join,
+    JoinKind,
+    Project,
+    Rel,
+    Saved,
+    SavedTable,
+    Scan,
+    SetOperation,
+    nothing_saved,
+)
 from dpjupyter.engine.place import place_of
-from dpjupyter.engine.policy import Policy
+from dpjupyter.engine.policy import SAVED_SCHEMA, Policy
 from dpjupyter.engine.render import column
 from dpjupyter.errors import UnknownName, UnsupportedSQL
 
@@ -34,10 +46,12 @@ class Cte:
 class Binder:
     """Turns one statement into algebra. Holds the column counter and nothing else that changes."""
 
-    def __init__(self, policy: Policy, dialect: str) -> None:
+    def __init__(self, policy: Policy, dialect: str, saved: Saved = nothing_saved) -> None:
         self._policy = policy
         self._dialect = dialect
+        self._load = saved
         self._names: dict[str, str] = {}
+        self.saved: dict[str, SavedTable] = {}  # read so far: each once, so that all its uses see the same rows
 
     # ------------------------------------------------------------ columns
     def fresh(self, name: str) -> str:
@@ -187,12 +201,29 @@ class Binder:
             fields = _named(list(found), cte.columns, place_of(node))
             scope.add(Source(node.alias or parts[-1], self._renamed(fields, node)))
             return rel
+        if len(parts) == 2 and parts[0].casefold() == SAVED_SCHEMA:
+            return self._saved(parts, node, scope)
         name = self._declared(parts, node)
         table = self._policy.tables[name]
         fields = [Field_(self.fresh(c), c) for c in table.columns]
         alias = node.alias
         scope.add(Source(alias or parts[-1], self._renamed(fields, node), () if alias else tuple(parts[:-1])))
         return Scan(name, {f.id: c for f, c in zip(fields, table.columns, strict=True)}, table.source)
+
+    def _saved(self, parts: list[str], node: exp.Table, scope: Scope) -> Rel:
+        """A table the analyst kept: its rows never go to the warehouse."""
+        name = f"{SAVED_SCHEMA}.{parts[1].casefold()}"
+        table = self.saved.get(name) or self._load(parts[1].casefold())
+        if table is None:
+            raise UnknownName(
+                f"There is no saved table {parts[1]!r}.",
+                hint=f"`--save {parts[1]}` keeps an answer until its budget cycle ends; `%dpsql saved` lists what is kept.",
+                place=place_of(node),
+            )
+        self.saved[name] = table
+        fields = [Field_(self.fresh(c.name), c.name) for c in table.columns]
+        scope.add(Source(node.alias or parts[-1], self._renamed(fields, node), () if node.alias else (parts[0],)))
+        return Scan(name, {f.id: c.name for f, c in zip(fields, table.columns, strict=True)})
 
     def _declared(self, parts: list[str], node: exp.Table) -> str:
         folded = [p.casefold() for p in parts]

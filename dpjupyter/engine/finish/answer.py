@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 
 from dpjupyter.engine.accounting import ATTO, PICO
-from dpjupyter.engine.finish.desk import Desk, measured_columns, public_columns, shown
+from dpjupyter.engine.finish.desk import Desk, measured_columns, public_columns, saved_columns, shown
 from dpjupyter.engine.finish.replays import Replayed, replayed
-from dpjupyter.engine.intervals import Carrier, half_width
-from dpjupyter.engine.model import CONFIDENCES, Answer, NoisyRows, Output, Plan, Quote, Statistic, Value
+from dpjupyter.engine.intervals import Carrier, half_width, noisy_tables
+from dpjupyter.engine.model import CONFIDENCES, Answer, AnswerKind, Kind, NoisyRows, Output, Plan, Quote, Statistic, Value
 from dpjupyter.engine.render import render
 
 Cell = tuple[float, float] | None
@@ -32,6 +33,8 @@ def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0) -> Answer
         loaded = {m.name: desk.load(m.name, measured_columns(m, noisy.tables[m.name])) for m in plan.measurements}
         for public in plan.publics:
             loaded[public.name] = desk.load(public.name, public_columns(plan, public.name, noisy.publics[public.name]))
+        for name, table in plan.saved.items():
+            loaded[name] = desk.load(name, saved_columns(name, table))
         names, fetched = desk.rows(render(plan.finishing, "duckdb"))
         order = [names.index(output.id) for output in plan.outputs]
         rows = tuple(tuple(shown(row[n], output.type) for n, output in zip(order, plan.outputs, strict=True)) for row in fetched)
@@ -43,8 +46,29 @@ def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0) -> Answer
         utility=_utility(quote, spread),
         cost=_cost(quote),
         notes=plan.notes,
-        kind="private" if plan.measurements else "public",
+        kind=_kind(plan),
+        unmetered=any(table.unmetered for table in plan.saved.values()),
+        drawn_from=tuple(sorted({name for table in plan.saved.values() for name in table.tables})),
+        decimals=_decimals(plan, order, fetched),
     )
+
+
+def _kind(plan: Plan) -> AnswerKind:
+    """A saved table's label stays with what is drawn from it: synthetic numbers never pass for an answer."""
+    kinds = {table.kind for table in plan.saved.values()}
+    if "synthetic" in kinds:
+        return "synthetic"
+    return "private" if plan.measurements or "private" in kinds else "public"
+
+
+def _decimals(plan: Plan, order: Sequence[int], fetched: Sequence[tuple[object, ...]]) -> dict[str, tuple[str | None, ...]]:
+    """DECIMAL columns as text, where the numbers shown, which are floats, have fewer digits."""
+    exact: dict[str, tuple[str | None, ...]] = {}
+    for at, (n, output) in enumerate(zip(order, plan.outputs, strict=True)):
+        values = [row[n] for row in fetched] if output.type.kind is Kind.DECIMAL else []
+        if any(isinstance(v, Decimal) and Decimal(repr(float(v))) != v for v in values):
+            exact[str(at)] = tuple(None if v is None else str(v) for v in values)
+    return exact
 
 
 # ---------------------------------------------------------------- intervals
@@ -74,18 +98,22 @@ def _direct(output: Output, plan: Plan) -> Statistic | None:
 
 # ---------------------------------------------------------------- what is said beside the numbers
 def _utility(quote: Quote, spread: Replayed) -> tuple[Mapping[str, Value], ...]:
-    noisy = Carrier({m.name: frozenset(quote.noise) for m in quote.plan.measurements}).carry(quote.plan.finishing).noisy
+    noisy = Carrier(noisy_tables(quote.plan, quote.noise)).carry(quote.plan.finishing).noisy
+    before = {f"{name}_{n}": c.mechanism for name, table in quote.plan.saved.items() for n, c in enumerate(table.columns)}
     result: list[Mapping[str, Value]] = []
     for n, output in enumerate(quote.plan.outputs):
         statistic = _direct(output, quote.plan)
-        used = [quote.noise[name] for name in sorted(noisy.get(output.id, frozenset()))]
+        entering = sorted(noisy.get(output.id, frozenset()))
+        used = [quote.noise[name] for name in entering if name in quote.noise]
+        mechanisms = {u.mechanism for u in used} | {before[name] for name in entering if name in before}
         said: dict[str, Value] = {"name": output.name, "derived": False, "key": False}
         if statistic is not None:
             noise = quote.noise[statistic.name]
-            said |= {"mechanism": noise.mechanism, "scale": noise.scale * float(statistic.grid), "epsilon": noise.epsilon}
+            grid = float(statistic.grid)
+            said |= {"mechanism": noise.mechanism, "scale": noise.scale * grid, "epsilon": noise.epsilon, "grid": grid}
             said |= {f"half_width_{c}": half_width(noise, c) * float(statistic.grid) for c in CONFIDENCES}
-        elif used:
-            said |= {"derived": True, "mechanism": " + ".join(sorted({u.mechanism for u in used})), "scale": None}
+        elif mechanisms:
+            said |= {"derived": True, "mechanism": " + ".join(sorted({m for each in mechanisms for m in each.split(" + ")})), "scale": None}
             said |= {"epsilon": math.fsum(u.epsilon for u in used), "replays": spread.replays if n in spread.columns else 0}
         else:
             said["key"] = True  # or computed from keys and public values alone
@@ -105,4 +133,3 @@ def _cost(quote: Quote) -> Mapping[str, object]:
         "answers": [{**asdict(call), "columns": columns.get(call.label, [])} for call in cost.calls],
         "tables": [{"table": name, "epsilon": epsilon, "delta": delta} for name in quote.plan.tables],
     }
-

@@ -18,7 +18,7 @@ import duckdb
 from sqlglot import exp
 
 from dpjupyter.engine.intervals import ROW
-from dpjupyter.engine.model import Kind, Measurement, Plan, SqlType, Value
+from dpjupyter.engine.model import Kind, Measurement, Plan, SavedTable, SqlType, Value
 
 LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",  # no files, no URLs, no ATTACH, no COPY
@@ -174,3 +174,8 @@ def public_columns(plan: Plan, name: str, rows: Sequence[tuple[object, ...]]) ->
     declared = next(p.columns for p in plan.publics if p.name == name)
     values: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(declared)
     return [(column, duckdb_type(type_), given) for (column, type_), given in zip(declared, values, strict=True)]
+
+
+def saved_columns(name: str, table: SavedTable) -> list[Column]:
+    """Columns of a table the analyst kept, under the names that its scan gives them."""
+    return [(f"{name}_{n}", duckdb_type(column.type), column.values) for n, column in enumerate(table.columns)]

@@ -20,6 +20,9 @@ def to_json(answer: Answer, receipt: Receipt | None) -> str:
         "cost": answer.cost,
         "notes": answer.notes,
         "kind": answer.kind,
+        "unmetered": answer.unmetered,
+        "drawn_from": answer.drawn_from,
+        "decimals": answer.decimals,
         "receipt": None if receipt is None else asdict(receipt),
     }
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -41,6 +44,9 @@ def from_json(text: str) -> tuple[Answer, Receipt | None]:
         cost=data["cost"],
         notes=tuple(data["notes"]),
         kind=data["kind"],
+        unmetered=data.get("unmetered", False),  # not in answers filed before there were saved tables
+        drawn_from=tuple(data.get("drawn_from", ())),
+        decimals={n: tuple(texts) for n, texts in data.get("decimals", {}).items()},
     )
     paid = data["receipt"]
     if paid is None:

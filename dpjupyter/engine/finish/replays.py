@@ -17,7 +17,8 @@ import numpy.typing as npt
 from sqlglot import exp
 
 from dpjupyter.engine.finish.desk import Desk, Released, shown
-from dpjupyter.engine.intervals import REPLAY, REPLAYS, ROW, Carried, Carrier, quantiles, replayed_name
+from dpjupyter.engine.finish.redraw import mixed, redrawn
+from dpjupyter.engine.intervals import REPLAY, REPLAYS, ROW, Carried, Carrier, noisy_tables, quantiles, replayed_name
 from dpjupyter.engine.model import (
     CONFIDENCES,
     Aggregate,
@@ -58,9 +59,7 @@ class Replayed:
     cells: Sequence[Mapping[int, tuple[Interval, ...]]] = field(default_factory=list[Mapping[int, tuple[Interval, ...]]])
 
 
-def replayed(
-    desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Released], rows: Sequence[tuple[Value, ...]]
-) -> Replayed:
+def replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Released], rows: Sequence[tuple[Value, ...]]) -> Replayed:
     """Intervals for every cell that is computed from noisy numbers and is a number itself.
 
     Columns that a selection (a quantile) enters have none: its spread cannot be told without asking the data again.
@@ -73,17 +72,17 @@ def replayed(
         return Replayed(0, frozenset(), [{}] * len(rows))
 
 
-def _replayed(
-    desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Released], rows: Sequence[tuple[Value, ...]]
-) -> Replayed:
+def _replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, Released], rows: Sequence[tuple[Value, ...]]) -> Replayed:
     plan = quote.plan
     nothing = Replayed(0, frozenset(), [{}] * len(rows))
     wanted = [n for n, o in enumerate(plan.outputs) if o.direct is None and not o.is_key and o.type.kind in _NUMBERS]
-    groups = sum(loaded[m.name].rows for m in plan.measurements)
+    tables = noisy_tables(plan, quote.noise)
+    groups = sum(loaded[name].rows for name in tables)
     if not wanted or not groups or not rows:
         return nothing
-    carried = Carrier({m.name: frozenset(quote.noise) for m in plan.measurements}).answer(plan.finishing)
+    carried = Carrier(tables).answer(plan.finishing)
     selections = {name for name, noise in quote.noise.items() if noise.mechanism == "exponential"}
+    selections |= {f"{name}_{n}" for name, t in plan.saved.items() for n, c in enumerate(t.columns) if c.noisy and not c.replayable}
     wanted = [n for n in wanted if _moves(carried, plan.outputs[n].id, selections)]
     replays = min(MOST, ROWS // max(groups, _rows(plan.finishing, loaded)))
     if not wanted or carried.replay is None or replays < LEAST:
@@ -94,7 +93,11 @@ def _replayed(
     seed = 0
     for m in plan.measurements:
         drawn, seed = _drawn(m, noisy.tables[m.name], quote, replays, seed)
-        _load(desk, m, loaded[m.name], drawn)
+        _load(desk, m.name, loaded[m.name], drawn)
+    for name, table in plan.saved.items():
+        if name in tables:
+            drawn, seed = redrawn(name, table, replays, seed)
+            _load(desk, name, loaded[name], drawn)
     found: dict[tuple[str, ...], list[Mapping[int, tuple[Interval, ...]]]] = {}
     for row in desk.rows(_summary(carried, [o.id for o in plan.outputs], wanted))[1]:
         values, spreads = row[: len(plan.outputs)], row[len(plan.outputs) :]
@@ -142,7 +145,7 @@ def _drawn(
             base = np.array([float(row[position] or 0) for row in rows], dtype=np.float64) * grid
             drawn = np.array(quantiles(quote.noise[statistic.name], replays), dtype=np.float64) * grid
             noise = np.zeros((n, replays + 1), dtype=np.float64)
-            noise[:, 1:] = drawn[_mixed(n, replays, seed)]
+            noise[:, 1:] = drawn[mixed(n, replays, seed)]
             arrays[statistic.name] = (base[:, None] + noise).reshape(-1)
             seed += n
             position += 1
@@ -150,32 +153,25 @@ def _drawn(
     return arrays, seed
 
 
-def _load(desk: Desk, m: Measurement, released: Released, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+def _load(desk: Desk, table: str, released: Released, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
     """Make the replayed form of one released table: keys and selections stay, statistics move."""
-    desk.offer(f"{m.name}_drawn", arrays)
+    desk.offer(f"{table}_drawn", arrays)
     columns: list[exp.Expression] = [exp.column(name, table="released", quoted=True) for name in released.types if name not in arrays]
     columns += [exp.column(name, table="drawn", quoted=True) for name in (ROW, REPLAY)]
     columns += [_value(name, released.types[name]) for name in arrays if name not in (ROW, REPLAY)]
     same = exp.EQ(this=exp.column(ROW, table="drawn", quoted=True), expression=exp.column(ROW, table="released", quoted=True))
-    query = exp.select(*columns, copy=False).from_(exp.alias_(exp.to_table(f"{m.name}_drawn"), "drawn", table=True), copy=False)
-    desk.create(replayed_name(m.name), query.join(exp.alias_(exp.to_table(m.name), "released", table=True), on=same, copy=False))
+    query = exp.select(*columns, copy=False).from_(exp.alias_(exp.to_table(f"{table}_drawn"), "drawn", table=True), copy=False)
+    desk.create(replayed_name(table), query.join(exp.alias_(exp.to_table(table), "released", table=True), on=same, copy=False))
 
 
 def _value(name: str, type_: str) -> exp.Alias:
     """Replay 0 is exactly what was released; the others are doubles brought to its type."""
-    drawn = exp.cast(exp.column(name, table="drawn", quoted=True), exp.DataType.build(type_, dialect="duckdb"))
-    zero = exp.EQ(this=exp.column(REPLAY, table="drawn", quoted=True), expression=exp.Literal.number(0))
+    drawn = exp.TryCast(this=exp.column(name, table="drawn", quoted=True), to=exp.DataType.build(type_, dialect="duckdb"))
+    zero: exp.Expression = exp.EQ(this=exp.column(REPLAY, table="drawn", quoted=True), expression=exp.Literal.number(0))
+    missing = exp.Is(this=exp.column(name, table="released", quoted=True), expression=exp.null())
+    zero = exp.Or(this=zero, expression=missing)  # what is NULL was not measured: it has no noise
     either = exp.Case().when(zero, exp.column(name, table="released", quoted=True), copy=False).else_(drawn, copy=False)
     return exp.Alias(this=either, alias=exp.to_identifier(name, quoted=True))
-
-
-def _mixed(rows: int, replays: int, seed: int) -> npt.NDArray[np.intp]:
-    """One permutation of the replays per row, by a fixed hash (splitmix64 of row and replay)."""
-    row = np.arange(rows, dtype=np.uint64)[:, None] + np.uint64(seed)
-    numbers = row * np.uint64(1 << 20) + np.arange(replays, dtype=np.uint64)[None, :] + np.uint64(0x9E3779B97F4A7C15)
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.argsort(numbers ^ (numbers >> np.uint64(31)), axis=1)
 
 
 # ---------------------------------------------------------------- reading the replays

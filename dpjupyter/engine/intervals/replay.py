@@ -22,6 +22,8 @@ from dpjupyter.engine.model import (
     Filter,
     Join,
     JoinKind,
+    Noise,
+    Plan,
     Project,
     Rel,
     Scan,
@@ -34,6 +36,16 @@ from dpjupyter.engine.render import column
 
 REPLAYS = "replays"  # table of the replay numbers
 REPLAY, ROW = "replay", "row"  # columns of released tables: number of the replay, number of the row
+
+
+def noisy_tables(plan: Plan, noise: Mapping[str, Noise]) -> Mapping[str, frozenset[str]]:
+    """The released tables of a plan and, by column, what is noisy in them; saved tables without noise are left out."""
+    tables = {m.name: frozenset(noise) for m in plan.measurements}
+    for name, table in plan.saved.items():
+        noisy = frozenset(f"{name}_{n}" for n, column in enumerate(table.columns) if column.noisy)
+        if noisy:
+            tables[name] = noisy
+    return tables
 
 
 def replayed_name(table: str) -> str:

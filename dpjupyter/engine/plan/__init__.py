@@ -10,6 +10,7 @@ measure.py      GROUP BY that does not: measurements, keys
 statistics.py   which integers an aggregate needs, and how it is finished
 pushdown.py     the statement
 fixed_point.py  values as integers on a grid
+saved.py        tables the analyst kept: released, and read again
 outputs.py      columns of the answer; public tables it reads
 canonical.py    equal questions, equal texts
 """
@@ -24,6 +25,7 @@ from dpjupyter.engine.plan.canonical import canonical
 from dpjupyter.engine.plan.normalise import prune, push_filters
 from dpjupyter.engine.plan.outputs import assemble
 from dpjupyter.engine.plan.relations import Planner
+from dpjupyter.engine.plan.saved import SavedScans
 from dpjupyter.engine.policy import Policy
 from dpjupyter.errors import PrivacyUnitLost, SyntaxRefused
 
@@ -37,10 +39,11 @@ def plan(bound: BoundQuery, policy: Policy, ask: Ask | None = None) -> Plan:
     try:
         text, _ = canonical(bound.root)
         names = "|".join(f.name for f in bound.outputs)
-        fingerprint = hashlib.sha256(f"{text}|{names}|{ask.max_rows}|{ask.max_groups}".encode()).hexdigest()
+        kept = "".join(f"|{name}={table.sha256}" for name, table in sorted(bound.saved.items()))
+        fingerprint = hashlib.sha256(f"{text}|{names}|{ask.max_rows}|{ask.max_groups}{kept}".encode()).hexdigest()
         needed = frozenset(f.id for f in bound.outputs)
         root = prune(push_filters(bound.root), needed, _unit_columns(policy))
-        planner = Planner(policy, ask, _last_id(bound))
+        planner = Planner(policy, ask, _last_id(bound), SavedScans(bound.saved))
         relation = planner.visit(root)
         if relation.private:
             raise PrivacyUnitLost(

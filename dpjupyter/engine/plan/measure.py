@@ -407,6 +407,8 @@ class Measurements:
     def _finished(self, group: _Group) -> Measurement:
         dialect = self._policy.dialect
         for node in walk(group.inner.rel):
+            if isinstance(node, Scan) and node.table not in self._policy.tables:
+                raise UnsupportedSQL("Released numbers do not go to the warehouse.", hint="Join them to the result.")  # the last look
             for sub in subqueries(node):
                 if not sub.args.get("planned"):
                     raise UnsupportedSQL("A subquery is not answered in this place.", hint="Join its result instead.")

@@ -73,7 +73,7 @@ def assemble(planner: Planner, relation: Relation, bound: BoundQuery, policy: Po
     )
     kept = tuple(m for name, m in finished.items() if name not in constant)
     tables = set(measurements.tables()) if kept else set[str]()
-    notes = [*measurements.notes, *_notes(kept)]
+    notes = [*measurements.notes, *_notes(kept), *planner.saved.notes(finishing, policy)]
     return Plan(
         kept,
         tuple(i for i in measurements.items({k: tuple(dict.fromkeys(v)) for k, v in by_item.items()}) if i.measurement not in constant),
@@ -83,6 +83,7 @@ def assemble(planner: Planner, relation: Relation, bound: BoundQuery, policy: Po
         tuple(sorted(tables)),
         tuple(notes),
         fingerprint,
+        planner.saved.read,
     )
 
 

@@ -35,6 +35,7 @@ from dpjupyter.engine.plan.joins import Joins, row_key_as_unit
 from dpjupyter.engine.plan.measure import Measurements
 from dpjupyter.engine.plan.per_unit import aggregate_per_unit
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit, renamed
+from dpjupyter.engine.plan.saved import SavedScans
 from dpjupyter.engine.plan.units import Units, scan
 from dpjupyter.engine.plan.windows import check_arguments, check_private, order_of, order_totally, public_call, window_facts
 from dpjupyter.engine.policy import Policy
@@ -63,8 +64,9 @@ class _Opened:
 class Planner:
     """Walks a bound query bottom-up, rewriting it into what the warehouse runs and what is finished here."""
 
-    def __init__(self, policy: Policy, ask: Ask, first: int) -> None:
+    def __init__(self, policy: Policy, ask: Ask, first: int, saved: SavedScans | None = None) -> None:
         self._policy = policy
+        self.saved = saved or SavedScans({})
         self._next = first
         self.units = Units(policy, self.fresh)
         self.joins = Joins(policy, self.units, self.fresh, self.dialect_of)
@@ -91,7 +93,7 @@ class Planner:
             )
         match rel:
             case Scan():
-                return scan(rel, self._policy)
+                return self.saved.scan(rel) if rel.table in self.saved else scan(rel, self._policy)
             case Constants():
                 return self._constants(rel)
             case Filter():
