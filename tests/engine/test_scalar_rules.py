@@ -168,8 +168,8 @@ def test_a_plain_column_keeps_its_facts():
     [
         ("big / age", "CAST(big AS DOUBLE) / NULLIF(age, 0)"),
         ("CAST(name AS INTEGER)", "TRY_CAST(name AS DECIMAL(38, 0))"),
-        ("LN(fare)", "CASE WHEN fare > 0 THEN LN(fare) END"),
-        ("SQRT(fare)", "CASE WHEN fare >= 0 THEN SQRT(fare) END"),
+        ("LN(fare)", "LN(CASE WHEN fare > 0 THEN fare END)"),
+        ("SQRT(fare)", "SQRT(CASE WHEN fare >= 0 THEN fare END)"),
         ("age > 5", "age > 5"),
         ("UPPER(name)", "UPPER(name)"),
         ("DATE_TRUNC('month', day)", "DATE_TRUNC('MONTH', day)"),

@@ -4,12 +4,14 @@ import contextlib
 import datetime as dt
 import math
 import re
+from collections.abc import Callable
 from decimal import Decimal
 
 import duckdb
 import pytest
 import sqlglot
 from hypothesis import HealthCheck, given, settings
+from sqlglot import exp
 
 from dpjupyter.engine import scalar
 from dpjupyter.engine.model import Facts, Interval, Kind, SqlType
@@ -94,6 +96,59 @@ def test_no_row_makes_a_lowered_expression_raise(sql):
                 assert interval.lower <= at <= interval.upper, f"{sql}: {at} outside {name} {interval} of {term.tree.sql('duckdb')}"
     with contextlib.suppress(FunctionRefused):  # a few functions are DuckDB's own
         assert scalar.total(tree, wild.unknown(), "snowflake").sql("snowflake")
+
+
+def branches(tree: exp.Expression) -> list[exp.Expression]:
+    """Everything that CASE evaluates only for some rows, as far as an engine keeps its word."""
+    return [branch for case in tree.find_all(exp.Case) for branch in (*(i.args["true"] for i in case.args["ifs"]), case.args.get("default")) if branch is not None]
+
+
+@_SLOW
+@given(wild.anything(2))
+def test_no_branch_of_a_lowered_expression_raises_by_itself(sql):
+    """SQL leaves it to the engine when the branches of CASE are evaluated."""
+    _, term = analysed(sql, wild.promises())
+    _, other = analysed(sql, wild.unknown())
+    for lowered in (term, other):
+        for branch in branches(lowered.tree) if lowered is not None else []:
+            _CONNECTION.execute(f"SELECT {branch.sql('duckdb')} FROM wild").fetchall()
+
+
+_CONNECTION.execute("CREATE VIEW narrow AS SELECT * FROM wild WHERE c9 IS NULL OR c9 BETWEEN -1e37 AND 1e37")  # Snowflake's integers have 38 digits
+# What is NULL, an infinity or NaN on DuckDB where Snowflake raises.
+_RAISES: dict[type[exp.Expression], Callable[[str], str]] = {
+    exp.Ln: lambda x: f"{x} <= 0",
+    exp.Sqrt: lambda x: f"{x} < 0",
+    exp.Asin: lambda x: f"NOT {x} BETWEEN -1 AND 1",
+    exp.Acos: lambda x: f"NOT {x} BETWEEN -1 AND 1",
+    exp.Exp: lambda x: f"{x} > 709.5 AND {x} < 'inf'::DOUBLE",
+}
+
+
+@_SLOW
+@given(wild.anything(2))
+def test_snowflakes_guards_stand_inside_what_they_guard(sql):
+    """Each function and cast by itself, on every row: no CASE around it is needed."""
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    try:
+        lowered = Scope(wild.unknown(), "snowflake", RULES).term(tree).tree
+    except FunctionRefused:
+        return
+    for node in lowered.walk():
+        test = _RAISES.get(type(node))
+        argument = node.this.sql("duckdb") if isinstance(node.this, exp.Expression) else ""
+        try:
+            if test is not None:
+                found = _CONNECTION.execute(f"SELECT COUNT(*) FROM wild WHERE {test(f'TRY({argument})')}").fetchone()
+                assert found == (0,), f"{sql}: {node.sql('snowflake')}"
+            elif isinstance(node, exp.Div):
+                divisor = node.expression.sql("duckdb")
+                assert _CONNECTION.execute(f"SELECT COUNT(*) FROM wild WHERE TRY({divisor}) = 0").fetchone() == (0,), f"{sql}: {node.sql('snowflake')}"
+            elif type(node) is exp.Cast and node.to.is_type("decimal"):
+                lost = f"SELECT COUNT(*) FROM narrow WHERE TRY({argument}) IS NOT NULL AND TRY({node.sql('duckdb')}) IS NULL"
+                assert _CONNECTION.execute(lost).fetchone() == (0,), f"{sql}: {node.sql('snowflake')}"
+        except duckdb.BinderException:
+            continue  # a function that only Snowflake has
 
 
 @_SLOW

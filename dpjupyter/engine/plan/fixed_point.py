@@ -30,6 +30,14 @@ def double(expr: exp.Expression) -> exp.Cast:
     return exp.Cast(this=expr, to=exp.DataType.build("DOUBLE"))
 
 
+def summand(value: exp.Expression, dialect: str, scale: int = 0) -> exp.Expression:
+    """What SUM is given where it must be exact: on Snowflake NUMBER(38, scale), on DuckDB the integer itself (summed in 128 bits)."""
+    if dialect != "snowflake":
+        return value
+    inner = value.this if isinstance(value, exp.Cast) and value.to.is_type("bigint") and not scale else value  # BIGINT is NUMBER(38, 0)
+    return exp.Cast(this=inner, to=exp.DataType.build(f"DECIMAL(38,{scale})"))
+
+
 def is_missing(value: exp.Expression, *, floating: bool) -> exp.Expression:
     """Whether a value contributes nothing: NULL, and for DOUBLE NaN (which both warehouses hold equal to itself)."""
     null = exp.Is(this=value.copy(), expression=exp.null())
@@ -44,20 +52,22 @@ def steps(bound: float, grid: float | Fraction) -> int:
     return round(Fraction(bound) / Fraction(grid))
 
 
-def row_integer(value: exp.Expression, bounds: Interval, grid: float, *, floating: bool = True) -> exp.Case:
-    """clamp(ROUND(x / g), lo, hi) as CASE; NULL where the value contributes nothing.
+def row_integer(value: exp.Expression, bounds: Interval, grid: float, *, floating: bool = True) -> exp.Cast:
+    """clamp(ROUND(x / g), lo, hi); NULL where the value contributes nothing.
 
-    The comparisons come first, so that nothing infinite or huge is ever cast.
+    Limited as CASE to the grid points at the ends, then rounded and cast: nothing infinite or huge is ever cast, in whatever
+    order an engine evaluates the branches. The ends are whole multiples of a grid that is a power of two, so that rounding
+    leaves them where they are.
     """
     low, high = steps(bounds.lower, grid), steps(bounds.upper, grid)
-    scaled = exp.Mul(this=double(value.copy()), expression=number(1.0 / grid)) if grid != 1.0 else double(value.copy())
-    rounded = bigint(exp.Round(this=scaled))
     ifs = [
         exp.If(this=is_missing(value, floating=floating), true=exp.null()),
-        exp.If(this=exp.LTE(this=value.copy(), expression=number(low * grid)), true=bigint(number(low))),
-        exp.If(this=exp.GTE(this=value.copy(), expression=number(high * grid)), true=bigint(number(high))),
+        exp.If(this=exp.LTE(this=value.copy(), expression=number(low * grid)), true=number(float(low * grid))),
+        exp.If(this=exp.GTE(this=value.copy(), expression=number(high * grid)), true=number(float(high * grid))),
     ]
-    return exp.Case(ifs=ifs, default=rounded)
+    limited: exp.Expression = exp.Case(ifs=ifs, default=double(value.copy()))
+    scaled = exp.Mul(this=limited, expression=number(1.0 / grid)) if grid != 1.0 else limited
+    return bigint(exp.Round(this=scaled))
 
 
 def clamp(value: exp.Expression, low: int, high: int) -> exp.Case:
@@ -68,6 +78,33 @@ def clamp(value: exp.Expression, low: int, high: int) -> exp.Case:
         exp.If(this=exp.GT(this=value.copy(), expression=number(high)), true=number(high)),
     ]
     return exp.Case(ifs=ifs, default=value.copy())
+
+
+def decimal_steps(value: exp.Expression, low: int, high: int, scale: int, *, width: int) -> exp.Expression:
+    """A DECIMAL(width, scale) in steps of its last digit, limited to low..high steps before it is multiplied; NULL stays NULL."""
+    # A product of 64-bit DECIMALs stays one on DuckDB, and raises where it does not fit.
+    digits = 18 if max(abs(low), abs(high)) * 10**scale < 10**18 else 38
+    type_ = exp.DataType.build(f"DECIMAL({width},{scale})")
+    least, most = (exp.Cast(this=exp.Literal.string(_decimal(v, scale)), to=type_.copy()) for v in (low, high))
+    ifs = [
+        exp.If(this=exp.LT(this=value.copy(), expression=least), true=least.copy()),
+        exp.If(this=exp.GT(this=value.copy(), expression=most), true=most.copy()),
+    ]
+    limited = exp.Cast(this=exp.Case(ifs=ifs, default=value.copy()), to=exp.DataType.build(f"DECIMAL({digits},{scale})"))
+    return bigint(exp.Mul(this=limited, expression=number(10**scale)))
+
+
+def decimal_distance(total: exp.Expression, counted: exp.Expression, center: int, scale: int) -> exp.Expression:
+    """A sum of DECIMALs less the centre of each, in steps of the last digit as DOUBLE: exact up to there."""
+    middle = exp.Cast(this=exp.Literal.string(_decimal(center, scale)), to=exp.DataType.build(f"DECIMAL(18,{scale})"))
+    rows = exp.Cast(this=counted.copy(), to=exp.DataType.build("DECIMAL(18,0)"))
+    distance = exp.Paren(this=exp.Sub(this=total, expression=exp.Mul(this=middle, expression=rows)))
+    return exp.Mul(this=double(distance), expression=number(float(10**scale)))
+
+
+def _decimal(value: int, scale: int) -> str:
+    sign, digits = ("-" if value < 0 else ""), str(abs(value)).rjust(scale + 1, "0")
+    return f"{sign}{digits[:-scale]}.{digits[-scale:]}"
 
 
 def power_of_two_at_most(value: float) -> float:

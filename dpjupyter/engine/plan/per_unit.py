@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from dpjupyter.engine import scalar
 from dpjupyter.engine.model import BIGINT, DOUBLE, Aggregate, Call, Facts, Interval, Kind, Project, SqlType
-from dpjupyter.engine.plan.fixed_point import row_integer
+from dpjupyter.engine.plan.fixed_point import row_integer, summand
 from dpjupyter.engine.plan.relation import Relation, Unit
 from dpjupyter.engine.plan.statistics import LARGEST
 from dpjupyter.engine.policy import Policy
@@ -48,8 +48,10 @@ def aggregate_per_unit(rel: Aggregate, inner: Relation, policy: Policy, max_rows
             and call.function in ("SUM", "AVG")
             and not (isinstance(arguments[0], exp.Column) and _narrow(argument.type))
         ):
-            shown[id_], facts[id_] = _float_sum(call, arguments[0], argument, rows, calls, fresh)
+            shown[id_], facts[id_] = _float_sum(call, arguments[0], argument, rows, calls, fresh, policy.dialect)
             continue
+        if argument is not None and call.function == "SUM":
+            arguments = (summand(arguments[0], policy.dialect, argument.type.scale),)
         calls[id_] = replace(call, arguments=arguments, function="MIN" if call.function == "ANY_VALUE" else call.function)
         facts[id_] = _facts(call, argument, rows)
         shown[id_] = column(id_)
@@ -105,7 +107,7 @@ def _summed(argument: Facts, rows: int) -> Interval | None:
 
 
 def _float_sum(
-    call: Call, argument: exp.Expression, facts: Facts, rows: int, calls: dict[str, Call], fresh: Callable[[], str]
+    call: Call, argument: exp.Expression, facts: Facts, rows: int, calls: dict[str, Call], fresh: Callable[[], str], dialect: str
 ) -> tuple[exp.Expression, Facts]:
     """SUM or AVG of DOUBLE as integers: a float sum's last bits depend on the order the warehouse happened to add in."""
     if facts.interval is None or max(abs(facts.interval.lower), abs(facts.interval.upper)) > LARGEST:
@@ -117,7 +119,7 @@ def _float_sum(
     grid = 2.0 ** math.floor(math.log2(largest / _STEPS))
     total, count = fresh(), fresh()
     value = row_integer(argument, facts.interval, grid)
-    calls[total] = Call("SUM", (value,), call.distinct, text=call.text)
+    calls[total] = Call("SUM", (summand(value, dialect),), call.distinct, text=call.text)
     summed = exp.Mul(
         this=exp.Cast(this=column(total), to=exp.DataType.build("DOUBLE")),
         expression=exp.Literal.number(f"{grid!r}e0" if "e" not in repr(grid) else repr(grid)),

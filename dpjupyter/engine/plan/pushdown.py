@@ -15,7 +15,17 @@ from sqlglot import exp
 
 from dpjupyter.engine.algebra import columns_of, conjunction, signature, walk
 from dpjupyter.engine.model import Aggregate, Call, Filter, Interval, Join, Kind, Project, Rel, Selection, SetOperation, Shared, Window
-from dpjupyter.engine.plan.fixed_point import bigint, clamp, double, is_missing, number, row_integer
+from dpjupyter.engine.plan.fixed_point import (
+    bigint,
+    clamp,
+    decimal_distance,
+    decimal_steps,
+    double,
+    is_missing,
+    number,
+    row_integer,
+    summand,
+)
 from dpjupyter.engine.plan.statistics import Sum
 from dpjupyter.engine.render import column
 
@@ -88,8 +98,6 @@ def row_value(statistic: Sum) -> exp.Expression:
     value = statistic.value
     assert value is not None
     if statistic.form == "value":
-        if statistic.exact and statistic.scale:
-            return bigint(exp.Mul(this=value.copy(), expression=number(10**statistic.scale)))
         if statistic.exact:
             return value.copy()
         return row_integer(value, statistic.bounds, float(statistic.grid), floating=statistic.floating)
@@ -146,23 +154,26 @@ def sums(grouping: Grouping, statistics: Mapping[str, Sum]) -> Rel:
     """Keys and one integer per statistic."""
     rows, statistics = _with_centred(grouping.known(), statistics, grouping.fresh)
     if grouping.single_row:
-        calls = {name: _single(s) for name, s in statistics.items()}
+        calls = {name: _single(s, grouping.dialect) for name, s in statistics.items()}
         return _total(Aggregate(rows, grouping.keys, calls))
     return _per_unit_sums(grouping, rows, statistics)
 
 
-def _single(statistic: Sum) -> Call:
+def _single(statistic: Sum, dialect: str) -> Call:
     """One row per unit: its integer is limited on the spot."""
     if statistic.kind == "units" or statistic.value is None:
         return Call("COUNT_STAR")
     if statistic.kind == "rows":
         return Call("COUNT", (statistic.value.copy(),))
+    if statistic.exact and statistic.scale:
+        low, high = statistic.low + statistic.center, statistic.high + statistic.center
+        steps = decimal_steps(statistic.value, low, high, statistic.scale, width=18)
+        return Call("SUM", (summand(_minus(steps, statistic.center), dialect),))
     integer = row_value(statistic)
     if statistic.exact or statistic.form != "value":
-        return Call(
-            "SUM", (_less(clamp(integer, statistic.low + statistic.center, statistic.high + statistic.center), integer, statistic.center),)
-        )
-    return Call("SUM", (_minus(integer, statistic.center),))
+        limited = clamp(integer, statistic.low + statistic.center, statistic.high + statistic.center)
+        return Call("SUM", (summand(_less(limited, integer, statistic.center), dialect),))
+    return Call("SUM", (summand(_minus(integer, statistic.center), dialect),))
 
 
 def _minus(integer: exp.Expression, center: int) -> exp.Expression:
@@ -210,7 +221,7 @@ def _per_unit_sums(grouping: Grouping, rows: Rel, statistics: Mapping[str, Sum])
             limited[id_] = _at_most(counted, m)
         else:
             limited[id_] = _limited_sum(statistic, m, partial, share, grouping.dialect)
-        totals[name] = Call("SUM", (column(id_),))
+        totals[name] = Call("SUM", (summand(column(id_), grouping.dialect),))
     per_unit: Rel = Aggregate(rows, {unit: column(grouping.unit), **grouping.keys}, partials)
     if shares:
         per_unit = Project(per_unit, {**{id_: column(id_) for id_ in columns_of(per_unit)}, **shares})
@@ -232,15 +243,22 @@ def _limited_sum(
     assert statistic.value is not None
     low, high = m * min(statistic.low, 0), m * max(statistic.high, 0)
     if statistic.exact and statistic.scale and not statistic.center and not statistic.weighted:
-        return _limited_decimal(partial(Call("SUM", (statistic.value.copy(),))), low, high, statistic.scale)
-    integer = row_value(statistic)
+        return _limited_decimal(
+            partial(Call("SUM", (summand(statistic.value.copy(), dialect, statistic.scale),))), low, high, statistic.scale
+        )
     total: exp.Expression
+    if statistic.exact and statistic.scale:
+        total = partial(Call("SUM", (summand(statistic.value.copy(), dialect, statistic.scale),)))
+        counted = partial(Call("COUNT", (statistic.value.copy(),)))
+        steps = decimal_distance(total, counted, statistic.center, statistic.scale)
+        return bigint(clamp(share(_weighted(steps, counted, m, whole=False)), low, high))
+    integer = row_value(statistic)
     # Where a value is missing its integer is; a NaN has none either, so that of a DOUBLE the integers are counted.
     counted = partial(Call("COUNT", (integer.copy() if statistic.floating else (statistic.counted or statistic.value).copy(),)))
     if statistic.center and statistic.narrow:
-        total = partial(Call("SUM", (exp.Sub(this=bigint(integer), expression=number(statistic.center)),)))
+        total = partial(Call("SUM", (summand(exp.Sub(this=bigint(integer), expression=number(statistic.center)), dialect),)))
     else:
-        total = partial(Call("SUM", (integer,)))
+        total = partial(Call("SUM", (summand(integer, dialect),)))
         if statistic.center:
             total = exp.Paren(
                 this=exp.Sub(
@@ -249,35 +267,28 @@ def _limited_sum(
             )
     if not statistic.weighted:
         return bigint(clamp(total, low, high))
-    # A unit with more rows than its limit counts as m average rows of its own, as its row count does.
-    # DOUBLE is exact here: limits stay below 2^53, and what is larger is cut to them anyway.
-    scaled = exp.Round(
-        this=exp.Div(this=exp.Mul(this=double(total.copy()), expression=number(float(m))), expression=double(counted.copy()))
-    )
+    return bigint(clamp(share(_weighted(double(total), counted, m, whole=True)), low, high))
+
+
+def _weighted(total: exp.Expression, counted: exp.Expression, m: int, *, whole: bool) -> exp.Expression:
+    """A unit's sum; that of a unit with more rows than its limit as of m average rows of its own, as its row count does.
+
+    DOUBLE is exact here: limits stay below 2^53, and what is larger is cut to them anyway.
+    """
+    divisor = exp.Nullif(this=double(counted.copy()), expression=number(0))
+    scaled = exp.Round(this=exp.Div(this=exp.Mul(this=total.copy(), expression=number(float(m))), expression=divisor))
     over = exp.GT(this=counted.copy(), expression=number(m))
-    return bigint(clamp(share(exp.Case(ifs=[exp.If(this=over, true=scaled)], default=double(total))), low, high))
+    return exp.Case(ifs=[exp.If(this=over, true=scaled)], default=total if whole else exp.Round(this=total))
 
 
 def _limited_decimal(total: exp.Expression, low: int, high: int, scale: int) -> exp.Expression:
-    """DECIMAL sums are exact and fast; the few per-unit results are made integers after they are limited."""
-    type_ = exp.DataType.build(f"DECIMAL(38,{scale})")
-    bounds = [exp.Cast(this=exp.Literal.string(_decimal(v, scale)), to=type_.copy()) for v in (low, high)]
-    ifs = [
-        exp.If(this=exp.Is(this=total.copy(), expression=exp.null()), true=number(0)),
-        exp.If(this=exp.LT(this=total.copy(), expression=bounds[0]), true=number(low)),
-        exp.If(this=exp.GT(this=total.copy(), expression=bounds[1]), true=number(high)),
-    ]
-    narrow = exp.Cast(this=total.copy(), to=exp.DataType.build(f"DECIMAL(18,{scale})"))
-    return exp.Case(ifs=ifs, default=bigint(exp.Mul(this=narrow, expression=number(10**scale))))
+    """DECIMAL sums are exact and fast; the few per-unit results are made integers after they are limited. Nothing sums to 0."""
+    return decimal_steps(exp.Coalesce(this=total, expressions=[number(0)]), low, high, scale, width=38)
 
 
 def _wide(value: exp.Expression, dialect: str) -> exp.Expression:
-    return exp.Cast(this=value, to=exp.DataType.build("DECIMAL(38,0)" if dialect == "snowflake" else "INT128"))
-
-
-def _decimal(value: int, scale: int) -> str:
-    sign, digits = ("-" if value < 0 else ""), str(abs(value)).rjust(scale + 1, "0")
-    return f"{sign}{digits[:-scale]}.{digits[-scale:]}"
+    """A count or a centre, so that the product of two fits: 18 digits each, as more would promise a product of 76."""
+    return exp.Cast(this=value, to=exp.DataType.build("DECIMAL(18,0)" if dialect == "snowflake" else "INT128"))
 
 
 def _total(rel: Aggregate) -> Rel:
@@ -310,7 +321,7 @@ def distinct(grouping: Grouping, values: list[exp.Expression], statistics: Mappi
         for name, s in statistics.items()
     }
     rows, moved = _with_centred(each, moved, fresh)
-    return _total(Aggregate(rows, _key_columns(grouping.keys), {name: _single(s) for name, s in moved.items()}))
+    return _total(Aggregate(rows, _key_columns(grouping.keys), {name: _single(s, grouping.dialect) for name, s in moved.items()}))
 
 
 # ---------------------------------------------------------------- bins
@@ -325,15 +336,15 @@ def bins(
     fresh = grouping.fresh
     bin_, rows, weight = fresh(), fresh(), fresh()
     width = (selection.upper - selection.lower) / selection.bins
-    last = number(selection.bins - 1)
-    offset = exp.Paren(this=exp.Sub(this=ordinal(value.copy()), expression=number(selection.lower)))
-    index = bigint(exp.Floor(this=exp.Mul(this=offset, expression=number(1.0 / width))))
     ifs = [
-        exp.If(this=exp.LTE(this=value.copy(), expression=ends[0]), true=number(0)),
-        exp.If(this=exp.GTE(this=value.copy(), expression=ends[1]), true=last),
+        exp.If(this=exp.LTE(this=value.copy(), expression=ends[0].copy()), true=ends[0]),
+        exp.If(this=exp.GTE(this=value.copy(), expression=ends[1].copy()), true=ends[1]),
     ]
-    # Between the ends nothing is NULL or below the first bin; rounding may reach one past the last.
-    binned = exp.Case(ifs=ifs, default=exp.Anonymous(this="LEAST", expressions=[index, last.copy()]))
+    limited = exp.Case(ifs=ifs, default=value.copy())
+    offset = exp.Paren(this=exp.Sub(this=ordinal(limited), expression=number(selection.lower)))
+    index = bigint(exp.Floor(this=exp.Mul(this=offset, expression=number(1.0 / width))))
+    # Between the ends nothing is below the first bin; the upper end, and rounding, may reach one past the last.
+    binned = exp.Anonymous(this="LEAST", expressions=[index, number(selection.bins - 1)])
     floating = selection.type.kind is Kind.FLOAT
     present = exp.Not(this=exp.Paren(this=is_missing(value, floating=floating)))
     rel: Rel = Filter(grouping.known(), present)
@@ -344,7 +355,9 @@ def bins(
     assert grouping.unit is not None
     unit, total, weighted = fresh(), fresh(), fresh()
     rel = Aggregate(rel, {unit: column(grouping.unit), **grouping.keys, bin_: binned}, {rows: Call("COUNT_STAR")})
-    window = exp.Window(this=exp.Sum(this=column(rows)), partition_by=[column(i) for i in (unit, *grouping.keys)], over="OVER")
+    window = exp.Window(
+        this=exp.Sum(this=summand(column(rows), grouping.dialect)), partition_by=[column(i) for i in (unit, *grouping.keys)], over="OVER"
+    )
     rel = Window(rel, {total: window})
     m = grouping.max_rows
     part = bigint(exp.Floor(this=exp.Div(this=number(float(WEIGHT_ONE * m)), expression=double(column(total)))))
@@ -358,7 +371,9 @@ def bins(
     rel = Project(rel, shown)
     if not grouping.all_groups:
         rel = _ranked(rel, exp.DenseRank(), [unit], _hash([unit, *grouping.keys], grouping.salt), grouping.max_groups, fresh)
-    return Aggregate(rel, {**_key_columns(grouping.keys), bin_: column(bin_)}, {weight: Call("SUM", (column(weighted),))})
+    return Aggregate(
+        rel, {**_key_columns(grouping.keys), bin_: column(bin_)}, {weight: Call("SUM", (summand(column(weighted), grouping.dialect),))}
+    )
 
 
 def _weighted_bins(grouping: Grouping, rows: Rel, binned: exp.Expression, bin_: str, weight: str) -> Rel:
@@ -379,5 +394,7 @@ def _weighted_bins(grouping: Grouping, rows: Rel, binned: exp.Expression, bin_: 
     )
     weighted = exp.Coalesce(this=column(share), expressions=[number(WEIGHT_ONE)])
     return Aggregate(
-        Join(flat, heavy, "left", same), {**_key_columns(grouping.keys), bin_: column(bin_)}, {weight: Call("SUM", (bigint(weighted),))}
+        Join(flat, heavy, "left", same),
+        {**_key_columns(grouping.keys), bin_: column(bin_)},
+        {weight: Call("SUM", (summand(weighted, grouping.dialect) if grouping.dialect == "snowflake" else bigint(weighted),))},
     )

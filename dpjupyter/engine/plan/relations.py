@@ -31,6 +31,7 @@ from dpjupyter.engine.model import (
     Window,
 )
 from dpjupyter.engine.place import place_of
+from dpjupyter.engine.plan.fixed_point import summand
 from dpjupyter.engine.plan.joins import Joins, row_key_as_unit
 from dpjupyter.engine.plan.measure import Measurements
 from dpjupyter.engine.plan.per_unit import aggregate_per_unit
@@ -291,7 +292,11 @@ class Planner:
             facts = {id_: replace(f, nullable=True) for id_, f in facts.items()}
         for id_, call in rel.calls.items():
             first = self._opened(call.arguments[0], inner) if call.arguments else None
-            facts[id_] = public_call(call.function, scalar.facts(first.expr, first.facts) if first is not None else None)
+            argument = scalar.facts(first.expr, first.facts) if first is not None else None
+            facts[id_] = public_call(call.function, argument)
+            if call.function == "SUM" and argument is not None and argument.type.kind in (Kind.INT, Kind.DECIMAL):
+                exact = summand(calls[id_].arguments[0], self.dialect_of(inner), argument.type.scale)
+                calls[id_] = replace(calls[id_], arguments=(exact,))
         facts |= {id_: Facts(BIGINT, Interval(0, 1), nullable=False, integral=True) for id_ in rel.grouping}
         unique = frozenset({frozenset(keys)}) if rel.sets is None else frozenset[frozenset[str]]()
         cap = 1 if not keys and rel.sets is None else inner.cap if rel.sets is None else None

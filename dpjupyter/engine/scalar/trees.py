@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlglot import exp
 
+from dpjupyter.engine.algebra import rebuilt
 from dpjupyter.engine.model import (
     SqlType,
 )
@@ -47,14 +50,6 @@ def when(condition: exp.Expression, tree: exp.Expression) -> exp.Expression:
     return exp.Case(ifs=[exp.If(this=condition, true=tree)])
 
 
-def all_of(tests: list[exp.Expression]) -> exp.Expression:
-    """``a AND b AND ...`` of at least one condition."""
-    done = tests[0]
-    for test in tests[1:]:
-        done = exp.And(this=done, expression=test)
-    return done
-
-
 def any_of(tests: list[exp.Expression]) -> exp.Expression:
     """``(a) OR (b) OR ...`` of at least one condition."""
     done = tests[0]
@@ -66,6 +61,15 @@ def any_of(tests: list[exp.Expression]) -> exp.Expression:
 def between(tree: exp.Expression, low: exp.Expression, high: exp.Expression) -> exp.Expression:
     """``tree BETWEEN low AND high``."""
     return exp.Between(this=wrap(tree.copy()), low=low, high=high)
+
+
+def substituted(tree: exp.Expression, columns: Mapping[str, exp.Expression]) -> exp.Expression:
+    """A copy of ``tree`` with columns replaced."""
+
+    def swap(node: exp.Expression) -> exp.Expression | None:
+        return columns[node.name].copy() if isinstance(node, exp.Column) and node.name in columns else None
+
+    return rebuilt(tree, swap)
 
 
 def whole_literal(node: exp.Expression | None) -> int | None:

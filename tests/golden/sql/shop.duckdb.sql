@@ -13,15 +13,13 @@ SELECT
   t2.c7 AS c7,
   SUM(CASE WHEN t2.c100017 > 20 THEN 20 ELSE t2.c100017 END) AS m0_s0,
   SUM(
-    CASE
-      WHEN t2.c100019 IS NULL
-      THEN 0
-      WHEN t2.c100019 < CAST('0.00' AS DECIMAL(38, 2))
-      THEN 0
-      WHEN t2.c100019 > CAST('500.00' AS DECIMAL(38, 2))
-      THEN 50000
-      ELSE CAST(CAST(t2.c100019 AS DECIMAL(18, 2)) * 100 AS BIGINT)
-    END
+    CAST(CAST(CASE
+      WHEN COALESCE(t2.c100019, 0) < CAST('0.00' AS DECIMAL(38, 2))
+      THEN CAST('0.00' AS DECIMAL(38, 2))
+      WHEN COALESCE(t2.c100019, 0) > CAST('500.00' AS DECIMAL(38, 2))
+      THEN CAST('500.00' AS DECIMAL(38, 2))
+      ELSE COALESCE(t2.c100019, 0)
+    END AS DECIMAL(18, 2)) * 100 AS BIGINT)
   ) AS m0_s1
 FROM (
   SELECT
@@ -171,32 +169,38 @@ SELECT
   ) AS m0_s1
 FROM (
   SELECT
-    t3.c100022 AS c100022,
-    t3.c13 AS c13,
-    t3.c100024 AS c100024,
-    t3.c100026 AS c100026,
-    t3.c100027 AS c100027,
+    t2.c100022 AS c100022,
+    t3."segment" AS c13,
+    t2.c100024 AS c100024,
+    t2.c100026 AS c100026,
+    t2.c100027 AS c100027,
     CASE
-      WHEN t3.c100026 > 20
-      THEN ROUND(CAST(t3.c100027 AS DOUBLE) * 20.0e0 / CAST(t3.c100026 AS DOUBLE))
-      ELSE CAST(t3.c100027 AS DOUBLE)
+      WHEN t2.c100027 > 20
+      THEN ROUND(
+        CAST((
+          t2.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t2.c100027 AS DECIMAL(18, 0))
+        ) AS DOUBLE) * 100.0e0 * 20.0e0 / NULLIF(CAST(t2.c100027 AS DOUBLE), 0)
+      )
+      ELSE ROUND(
+        CAST((
+          t2.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t2.c100027 AS DECIMAL(18, 0))
+        ) AS DOUBLE) * 100.0e0
+      )
     END AS c100028
   FROM (
     SELECT
       t1."customer_id" AS c100022,
-      t2."segment" AS c13,
       COUNT(*) AS c100024,
-      COUNT(t1."shipping") AS c100026,
-      SUM(CAST(CAST(t1."shipping" * 100 AS BIGINT) AS BIGINT) - 1250) AS c100027
+      SUM(t1."shipping") AS c100026,
+      COUNT(t1."shipping") AS c100027
     FROM "orders" AS t1
-    JOIN "customers" AS t2
-      ON t1."customer_id" = t2."customer_id"
     WHERE
       NOT t1."customer_id" IS NULL
     GROUP BY
-      t1."customer_id",
-      t2."segment"
-  ) AS t3
+      t1."customer_id"
+  ) AS t2
+  JOIN "customers" AS t3
+    ON t2.c100022 = t3."customer_id"
 ) AS t4
 GROUP BY
   t4.c13;
@@ -239,25 +243,24 @@ FROM (
       t3.c100010 AS c100013,
       COUNT(t3.c100012) AS c100015,
       SUM(
-        CASE
-          WHEN t3.c100012 IS NULL
-          THEN NULL
-          WHEN t3.c100012 <= 0.0e0
-          THEN CAST(0 AS BIGINT)
-          WHEN t3.c100012 >= 10000.0e0
-          THEN CAST(20000 AS BIGINT)
-          ELSE CAST(ROUND(CAST(t3.c100012 AS DOUBLE) * 2.0e0) AS BIGINT)
-        END
+        CAST(ROUND(
+          CASE
+            WHEN t3.c100012 IS NULL
+            THEN NULL
+            WHEN t3.c100012 <= 0.0e0
+            THEN 0.0e0
+            WHEN t3.c100012 >= 10000.0e0
+            THEN 10000.0e0
+            ELSE CAST(t3.c100012 AS DOUBLE)
+          END * 2.0e0
+        ) AS BIGINT)
       ) AS c100016
     FROM (
       SELECT
         t1."quantity" AS c4,
         t1."unit_price" AS c5,
         t2."customer_id" AS c100010,
-        CASE
-          WHEN t1."quantity" BETWEEN -20000000 AND 20000000
-          THEN t1."quantity" * t1."unit_price"
-        END AS c100012
+        CASE WHEN t1."quantity" BETWEEN -20000000 AND 20000000 THEN t1."quantity" END * t1."unit_price" AS c100012
       FROM "order_lines" AS t1
       JOIN "orders" AS t2
         ON t1."order_id" = t2."order_id"
@@ -413,15 +416,20 @@ SELECT
 FROM (
   SELECT
     t1."customer_id" AS c100013,
-    CASE
-      WHEN t1."shipping" <= 0.0e0
-      THEN 0
-      WHEN t1."shipping" >= 25.0e0
-      THEN 2047
-      ELSE LEAST(CAST(FLOOR((
-        CAST(t1."shipping" AS DOUBLE) - 0.0e0
-      ) * 81.92e0) AS BIGINT), 2047)
-    END AS c100010
+    LEAST(
+      CAST(FLOOR(
+        (
+          CAST(CASE
+            WHEN t1."shipping" <= 0.0e0
+            THEN 0.0e0
+            WHEN t1."shipping" >= 25.0e0
+            THEN 25.0e0
+            ELSE t1."shipping"
+          END AS DOUBLE) - 0.0e0
+        ) * 81.92e0
+      ) AS BIGINT),
+      2047
+    ) AS c100010
   FROM "orders" AS t1
   WHERE
     NOT t1."customer_id" IS NULL AND NOT (
@@ -568,7 +576,7 @@ FROM (
         THEN ROUND(
           CAST((
             t3.c100021 - CAST(8192 AS INT128) * CAST(t3.c100020 AS INT128)
-          ) AS DOUBLE) * 50.0e0 / CAST(t3.c100020 AS DOUBLE)
+          ) AS DOUBLE) * 50.0e0 / NULLIF(CAST(t3.c100020 AS DOUBLE), 0)
         )
         ELSE CAST((
           t3.c100021 - CAST(8192 AS INT128) * CAST(t3.c100020 AS INT128)
@@ -579,26 +587,30 @@ FROM (
         t2."customer_id" AS c100016,
         COUNT(t1."discount") AS c100018,
         COUNT(
-          CASE
-            WHEN t1."discount" IS NULL OR t1."discount" = CAST('NaN' AS DOUBLE)
-            THEN NULL
-            WHEN t1."discount" <= 0.0e0
-            THEN CAST(0 AS BIGINT)
-            WHEN t1."discount" >= 0.5e0
-            THEN CAST(16384 AS BIGINT)
-            ELSE CAST(ROUND(CAST(t1."discount" AS DOUBLE) * 32768.0e0) AS BIGINT)
-          END
+          CAST(ROUND(
+            CASE
+              WHEN t1."discount" IS NULL OR t1."discount" = CAST('NaN' AS DOUBLE)
+              THEN NULL
+              WHEN t1."discount" <= 0.0e0
+              THEN 0.0e0
+              WHEN t1."discount" >= 0.5e0
+              THEN 0.5e0
+              ELSE CAST(t1."discount" AS DOUBLE)
+            END * 32768.0e0
+          ) AS BIGINT)
         ) AS c100020,
         SUM(
-          CASE
-            WHEN t1."discount" IS NULL OR t1."discount" = CAST('NaN' AS DOUBLE)
-            THEN NULL
-            WHEN t1."discount" <= 0.0e0
-            THEN CAST(0 AS BIGINT)
-            WHEN t1."discount" >= 0.5e0
-            THEN CAST(16384 AS BIGINT)
-            ELSE CAST(ROUND(CAST(t1."discount" AS DOUBLE) * 32768.0e0) AS BIGINT)
-          END
+          CAST(ROUND(
+            CASE
+              WHEN t1."discount" IS NULL OR t1."discount" = CAST('NaN' AS DOUBLE)
+              THEN NULL
+              WHEN t1."discount" <= 0.0e0
+              THEN 0.0e0
+              WHEN t1."discount" >= 0.5e0
+              THEN 0.5e0
+              ELSE CAST(t1."discount" AS DOUBLE)
+            END * 32768.0e0
+          ) AS BIGINT)
         ) AS c100021
       FROM "order_lines" AS t1
       JOIN "orders" AS t2

@@ -12,15 +12,17 @@ SELECT
   t1."pclass" AS c12,
   COUNT(*) AS m0_s0,
   SUM(
-    CASE
-      WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
-      THEN NULL
-      WHEN t1."fare" <= 0.0e0
-      THEN CAST(0 AS BIGINT)
-      WHEN t1."fare" >= 600.0e0
-      THEN CAST(614400 AS BIGINT)
-      ELSE CAST(ROUND(CAST(t1."fare" AS DOUBLE) * 1024.0e0) AS BIGINT)
-    END - 307200
+    CAST(ROUND(
+      CASE
+        WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t1."fare" <= 0.0e0
+        THEN 0.0e0
+        WHEN t1."fare" >= 600.0e0
+        THEN 600.0e0
+        ELSE CAST(t1."fare" AS DOUBLE)
+      END * 1024.0e0
+    ) AS BIGINT) - 307200
   ) AS m0_s1
 FROM "passengers" AS t1
 GROUP BY
@@ -41,15 +43,17 @@ SELECT
     END
   ) AS m0_s0,
   SUM(
-    CASE
-      WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
-      THEN NULL
-      WHEN t1."fare" <= 0.0e0
-      THEN CAST(0 AS BIGINT)
-      WHEN t1."fare" >= 600.0e0
-      THEN CAST(614400 AS BIGINT)
-      ELSE CAST(ROUND(CAST(t1."fare" AS DOUBLE) * 1024.0e0) AS BIGINT)
-    END
+    CAST(ROUND(
+      CASE
+        WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t1."fare" <= 0.0e0
+        THEN 0.0e0
+        WHEN t1."fare" >= 600.0e0
+        THEN 600.0e0
+        ELSE CAST(t1."fare" AS DOUBLE)
+      END * 1024.0e0
+    ) AS BIGINT)
   ) AS m0_s1,
   COUNT(t1."age") AS m0_s2
 FROM "passengers" AS t1
@@ -130,15 +134,17 @@ FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
-      CASE
-        WHEN t2.c9 IS NULL OR t2.c9 = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t2.c9 <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN t2.c9 >= 600.0e0
-        THEN CAST(614400 AS BIGINT)
-        ELSE CAST(ROUND(CAST(t2.c9 AS DOUBLE) * 1024.0e0) AS BIGINT)
-      END - 307200
+      CAST(ROUND(
+        CASE
+          WHEN t2.c9 IS NULL OR t2.c9 = CAST('NaN' AS DOUBLE)
+          THEN NULL
+          WHEN t2.c9 <= 0.0e0
+          THEN 0.0e0
+          WHEN t2.c9 >= 600.0e0
+          THEN 600.0e0
+          ELSE CAST(t2.c9 AS DOUBLE)
+        END * 1024.0e0
+      ) AS BIGINT) - 307200
     ) AS m0_s1,
     SUM(
       CASE
@@ -153,15 +159,17 @@ FROM (
     ) AS m0_s2,
     COUNT(t2.c6) AS m0_s3,
     SUM(
-      CASE
-        WHEN t2.c6 IS NULL OR t2.c6 = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t2.c6 <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN t2.c6 >= 100.0e0
-        THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(CAST(t2.c6 AS DOUBLE) * 8192.0e0) AS BIGINT)
-      END - 409600
+      CAST(ROUND(
+        CASE
+          WHEN t2.c6 IS NULL OR t2.c6 = CAST('NaN' AS DOUBLE)
+          THEN NULL
+          WHEN t2.c6 <= 0.0e0
+          THEN 0.0e0
+          WHEN t2.c6 >= 100.0e0
+          THEN 100.0e0
+          ELSE CAST(t2.c6 AS DOUBLE)
+        END * 8192.0e0
+      ) AS BIGINT) - 409600
     ) AS m0_s4,
     SUM(
       CASE
@@ -207,15 +215,20 @@ FROM (
 -- median: SELECT pclass, MEDIAN(age) AS m FROM passengers GROUP BY pclass ORDER BY pclass
 SELECT
   t1."pclass" AS c12,
-  CASE
-    WHEN t1."age" <= 0.0e0
-    THEN 0
-    WHEN t1."age" >= 100.0e0
-    THEN 1023
-    ELSE LEAST(CAST(FLOOR((
-      CAST(t1."age" AS DOUBLE) - 0.0e0
-    ) * 10.24e0) AS BIGINT), 1023)
-  END AS c100017,
+  LEAST(
+    CAST(FLOOR(
+      (
+        CAST(CASE
+          WHEN t1."age" <= 0.0e0
+          THEN 0.0e0
+          WHEN t1."age" >= 100.0e0
+          THEN 100.0e0
+          ELSE t1."age"
+        END AS DOUBLE) - 0.0e0
+      ) * 10.24e0
+    ) AS BIGINT),
+    1023
+  ) AS c100017,
   COUNT(*) AS c100018
 FROM "passengers" AS t1
 WHERE
@@ -224,15 +237,20 @@ WHERE
   )
 GROUP BY
   t1."pclass",
-  CASE
-    WHEN t1."age" <= 0.0e0
-    THEN 0
-    WHEN t1."age" >= 100.0e0
-    THEN 1023
-    ELSE LEAST(CAST(FLOOR((
-      CAST(t1."age" AS DOUBLE) - 0.0e0
-    ) * 10.24e0) AS BIGINT), 1023)
-  END;
+  LEAST(
+    CAST(FLOOR(
+      (
+        CAST(CASE
+          WHEN t1."age" <= 0.0e0
+          THEN 0.0e0
+          WHEN t1."age" >= 100.0e0
+          THEN 100.0e0
+          ELSE t1."age"
+        END AS DOUBLE) - 0.0e0
+      ) * 10.24e0
+    ) AS BIGINT),
+    1023
+  );
 
 -- least: SELECT AVG(LEAST(GREATEST(fare, 0), 100)) AS f FROM passengers WHERE fare > 0
 SELECT
@@ -242,15 +260,17 @@ FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
-      CASE
-        WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t2.c100016 <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN t2.c100016 >= 100.0e0
-        THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(CAST(t2.c100016 AS DOUBLE) * 8192.0e0) AS BIGINT)
-      END - 409600
+      CAST(ROUND(
+        CASE
+          WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
+          THEN NULL
+          WHEN t2.c100016 <= 0.0e0
+          THEN 0.0e0
+          WHEN t2.c100016 >= 100.0e0
+          THEN 100.0e0
+          ELSE CAST(t2.c100016 AS DOUBLE)
+        END * 8192.0e0
+      ) AS BIGINT) - 409600
     ) AS m0_s1
   FROM (
     SELECT
@@ -270,15 +290,17 @@ FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
-      CASE
-        WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t2.c100016 <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN t2.c100016 >= 200.0e0
-        THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(CAST(t2.c100016 AS DOUBLE) * 4096.0e0) AS BIGINT)
-      END - 409600
+      CAST(ROUND(
+        CASE
+          WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
+          THEN NULL
+          WHEN t2.c100016 <= 0.0e0
+          THEN 0.0e0
+          WHEN t2.c100016 >= 200.0e0
+          THEN 200.0e0
+          ELSE CAST(t2.c100016 AS DOUBLE)
+        END * 4096.0e0
+      ) AS BIGINT) - 409600
     ) AS m0_s1
   FROM (
     SELECT

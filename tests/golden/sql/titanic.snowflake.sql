@@ -12,15 +12,17 @@ SELECT
   t1."PCLASS" AS c12,
   COUNT(*) AS m0_s0,
   SUM(
-    CASE
-      WHEN t1."FARE" IS NULL OR t1."FARE" = CAST('NaN' AS DOUBLE)
-      THEN NULL
-      WHEN t1."FARE" <= 0.0e0
-      THEN CAST(0 AS BIGINT)
-      WHEN t1."FARE" >= 600.0e0
-      THEN CAST(614400 AS BIGINT)
-      ELSE CAST(ROUND(CAST(t1."FARE" AS DOUBLE) * 1024.0e0) AS BIGINT)
-    END - 307200
+    CAST(CAST(ROUND(
+      CASE
+        WHEN t1."FARE" IS NULL OR t1."FARE" = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t1."FARE" <= 0.0e0
+        THEN 0.0e0
+        WHEN t1."FARE" >= 600.0e0
+        THEN 600.0e0
+        ELSE CAST(t1."FARE" AS DOUBLE)
+      END * 1024.0e0
+    ) AS BIGINT) - 307200 AS DECIMAL(38, 0))
   ) AS m0_s1
 FROM "PASSENGERS" AS t1
 GROUP BY
@@ -30,7 +32,7 @@ GROUP BY
 SELECT
   t1."SEX" AS c12,
   SUM(
-    CASE
+    CAST(CASE
       WHEN t1."SURVIVED" IS NULL
       THEN 0
       WHEN t1."SURVIVED" < 0
@@ -38,18 +40,20 @@ SELECT
       WHEN t1."SURVIVED" > 1
       THEN 1
       ELSE t1."SURVIVED"
-    END
+    END AS DECIMAL(38, 0))
   ) AS m0_s0,
   SUM(
-    CASE
-      WHEN t1."FARE" IS NULL OR t1."FARE" = CAST('NaN' AS DOUBLE)
-      THEN NULL
-      WHEN t1."FARE" <= 0.0e0
-      THEN CAST(0 AS BIGINT)
-      WHEN t1."FARE" >= 600.0e0
-      THEN CAST(614400 AS BIGINT)
-      ELSE CAST(ROUND(CAST(t1."FARE" AS DOUBLE) * 1024.0e0) AS BIGINT)
-    END
+    CAST(ROUND(
+      CASE
+        WHEN t1."FARE" IS NULL OR t1."FARE" = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t1."FARE" <= 0.0e0
+        THEN 0.0e0
+        WHEN t1."FARE" >= 600.0e0
+        THEN 600.0e0
+        ELSE CAST(t1."FARE" AS DOUBLE)
+      END * 1024.0e0
+    ) AS DECIMAL(38, 0))
   ) AS m0_s1,
   COUNT(t1."AGE") AS m0_s2
 FROM "PASSENGERS" AS t1
@@ -75,7 +79,7 @@ SELECT
   t1."SEX" AS c13,
   COUNT(*) AS m0_s0,
   SUM(
-    CASE
+    CAST(CASE
       WHEN t1."SURVIVED" IS NULL
       THEN 0
       WHEN t1."SURVIVED" < 0
@@ -83,7 +87,7 @@ SELECT
       WHEN t1."SURVIVED" > 1
       THEN 1
       ELSE t1."SURVIVED"
-    END
+    END AS DECIMAL(38, 0))
   ) AS m0_s1
 FROM "PASSENGERS" AS t1
 GROUP BY
@@ -130,18 +134,20 @@ FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
-      CASE
-        WHEN t2.c9 IS NULL OR t2.c9 = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t2.c9 <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN t2.c9 >= 600.0e0
-        THEN CAST(614400 AS BIGINT)
-        ELSE CAST(ROUND(CAST(t2.c9 AS DOUBLE) * 1024.0e0) AS BIGINT)
-      END - 307200
+      CAST(CAST(ROUND(
+        CASE
+          WHEN t2.c9 IS NULL OR t2.c9 = CAST('NaN' AS DOUBLE)
+          THEN NULL
+          WHEN t2.c9 <= 0.0e0
+          THEN 0.0e0
+          WHEN t2.c9 >= 600.0e0
+          THEN 600.0e0
+          ELSE CAST(t2.c9 AS DOUBLE)
+        END * 1024.0e0
+      ) AS BIGINT) - 307200 AS DECIMAL(38, 0))
     ) AS m0_s1,
     SUM(
-      CASE
+      CAST(CASE
         WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) IS NULL
         THEN 0
         WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) < 0
@@ -149,22 +155,24 @@ FROM (
         WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) > 5760001
         THEN 5760001
         ELSE CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT)
-      END
+      END AS DECIMAL(38, 0))
     ) AS m0_s2,
     COUNT(t2.c6) AS m0_s3,
     SUM(
-      CASE
-        WHEN t2.c6 IS NULL OR t2.c6 = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t2.c6 <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN t2.c6 >= 100.0e0
-        THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(CAST(t2.c6 AS DOUBLE) * 8192.0e0) AS BIGINT)
-      END - 409600
+      CAST(CAST(ROUND(
+        CASE
+          WHEN t2.c6 IS NULL OR t2.c6 = CAST('NaN' AS DOUBLE)
+          THEN NULL
+          WHEN t2.c6 <= 0.0e0
+          THEN 0.0e0
+          WHEN t2.c6 >= 100.0e0
+          THEN 100.0e0
+          ELSE CAST(t2.c6 AS DOUBLE)
+        END * 8192.0e0
+      ) AS BIGINT) - 409600 AS DECIMAL(38, 0))
     ) AS m0_s4,
     SUM(
-      CASE
+      CAST(CASE
         WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) IS NULL
         THEN 0
         WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) < 0
@@ -172,7 +180,7 @@ FROM (
         WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) > 5120001
         THEN 5120001
         ELSE CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT)
-      END
+      END AS DECIMAL(38, 0))
     ) AS m0_s5
   FROM (
     SELECT
@@ -207,15 +215,20 @@ FROM (
 -- median: SELECT pclass, MEDIAN(age) AS m FROM passengers GROUP BY pclass ORDER BY pclass
 SELECT
   t1."PCLASS" AS c12,
-  CASE
-    WHEN t1."AGE" <= 0.0e0
-    THEN 0
-    WHEN t1."AGE" >= 100.0e0
-    THEN 1023
-    ELSE LEAST(CAST(FLOOR((
-      CAST(t1."AGE" AS DOUBLE) - 0.0e0
-    ) * 10.24e0) AS BIGINT), 1023)
-  END AS c100017,
+  LEAST(
+    CAST(FLOOR(
+      (
+        CAST(CASE
+          WHEN t1."AGE" <= 0.0e0
+          THEN 0.0e0
+          WHEN t1."AGE" >= 100.0e0
+          THEN 100.0e0
+          ELSE t1."AGE"
+        END AS DOUBLE) - 0.0e0
+      ) * 10.24e0
+    ) AS BIGINT),
+    1023
+  ) AS c100017,
   COUNT(*) AS c100018
 FROM "PASSENGERS" AS t1
 WHERE
@@ -224,15 +237,20 @@ WHERE
   )
 GROUP BY
   t1."PCLASS",
-  CASE
-    WHEN t1."AGE" <= 0.0e0
-    THEN 0
-    WHEN t1."AGE" >= 100.0e0
-    THEN 1023
-    ELSE LEAST(CAST(FLOOR((
-      CAST(t1."AGE" AS DOUBLE) - 0.0e0
-    ) * 10.24e0) AS BIGINT), 1023)
-  END;
+  LEAST(
+    CAST(FLOOR(
+      (
+        CAST(CASE
+          WHEN t1."AGE" <= 0.0e0
+          THEN 0.0e0
+          WHEN t1."AGE" >= 100.0e0
+          THEN 100.0e0
+          ELSE t1."AGE"
+        END AS DOUBLE) - 0.0e0
+      ) * 10.24e0
+    ) AS BIGINT),
+    1023
+  );
 
 -- least: SELECT AVG(LEAST(GREATEST(fare, 0), 100)) AS f FROM passengers WHERE fare > 0
 SELECT
@@ -242,15 +260,17 @@ FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
-      CASE
-        WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t2.c100016 <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN t2.c100016 >= 100.0e0
-        THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(CAST(t2.c100016 AS DOUBLE) * 8192.0e0) AS BIGINT)
-      END - 409600
+      CAST(CAST(ROUND(
+        CASE
+          WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
+          THEN NULL
+          WHEN t2.c100016 <= 0.0e0
+          THEN 0.0e0
+          WHEN t2.c100016 >= 100.0e0
+          THEN 100.0e0
+          ELSE CAST(t2.c100016 AS DOUBLE)
+        END * 8192.0e0
+      ) AS BIGINT) - 409600 AS DECIMAL(38, 0))
     ) AS m0_s1
   FROM (
     SELECT
@@ -273,10 +293,7 @@ FROM (
         GREATEST(
           t2.c9 / NULLIF(
             NULLIF(
-              CASE
-                WHEN t2.c7 BETWEEN -10000000 AND 10000000 AND t2.c8 BETWEEN -10000000 AND 10000000
-                THEN t2.c7 + t2.c8
-              END,
+              CASE WHEN t2.c7 BETWEEN -10000000 AND 10000000 THEN t2.c7 END + CASE WHEN t2.c8 BETWEEN -10000000 AND 10000000 THEN t2.c8 END,
               0
             ),
             0
@@ -287,15 +304,17 @@ FROM (
       )
     ) AS m0_s0,
     SUM(
-      CASE
-        WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t2.c100016 <= 0.0e0
-        THEN CAST(0 AS BIGINT)
-        WHEN t2.c100016 >= 200.0e0
-        THEN CAST(819200 AS BIGINT)
-        ELSE CAST(ROUND(CAST(t2.c100016 AS DOUBLE) * 4096.0e0) AS BIGINT)
-      END - 409600
+      CAST(CAST(ROUND(
+        CASE
+          WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
+          THEN NULL
+          WHEN t2.c100016 <= 0.0e0
+          THEN 0.0e0
+          WHEN t2.c100016 >= 200.0e0
+          THEN 200.0e0
+          ELSE CAST(t2.c100016 AS DOUBLE)
+        END * 4096.0e0
+      ) AS BIGINT) - 409600 AS DECIMAL(38, 0))
     ) AS m0_s1
   FROM (
     SELECT
@@ -306,11 +325,7 @@ FROM (
         GREATEST(
           t1."FARE" / NULLIF(
             NULLIF(
-              CASE
-                WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
-                AND t1."PARCH" BETWEEN -10000000 AND 10000000
-                THEN t1."SIBSP" + t1."PARCH"
-              END,
+              CASE WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000 THEN t1."SIBSP" END + CASE WHEN t1."PARCH" BETWEEN -10000000 AND 10000000 THEN t1."PARCH" END,
               0
             ),
             0
@@ -321,11 +336,9 @@ FROM (
       ) AS c100016
     FROM "PASSENGERS" AS t1
     WHERE
-      CASE
-        WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000
-        AND t1."PARCH" BETWEEN -10000000 AND 10000000
-        THEN t1."SIBSP" + t1."PARCH"
-      END > 0
+      (
+        CASE WHEN t1."SIBSP" BETWEEN -10000000 AND 10000000 THEN t1."SIBSP" END + CASE WHEN t1."PARCH" BETWEEN -10000000 AND 10000000 THEN t1."PARCH" END
+      ) > 0
   ) AS t2
 ) AS t3;
 

@@ -21,7 +21,7 @@ from dpjupyter.engine.scalar.arguments import as_double, operand
 from dpjupyter.engine.scalar.rules import shifts
 from dpjupyter.engine.scalar.sqltypes import bits_for, decimal, int_digits, integer, limits
 from dpjupyter.engine.scalar.terms import Rule, Scope, Term, TooWideError, maybe_nan, strict, tainted, within
-from dpjupyter.engine.scalar.trees import all_of, between, cast, number, when, wrap
+from dpjupyter.engine.scalar.trees import between, cast, number, substituted, when, wrap
 
 _LONG = 18  # digits of a 64-bit DECIMAL
 _MOST = 38  # digits of the widest exact type of both warehouses
@@ -166,7 +166,7 @@ _PLAIN = (exp.Add, exp.Sub, exp.Mul, exp.Neg, exp.Paren, exp.Column, exp.Identif
 
 
 def _guarded(node: exp.Expression, scope: Scope) -> Term | None:
-    """The bare arithmetic under ``CASE WHEN columns are about within their bounds THEN ... END``.
+    """The bare arithmetic over ``CASE WHEN column is about within its bounds THEN column END``.
 
     Rows outside become NULL instead of being computed in a wider and slower type. The guard is as far from the
     promised bounds as the fast type allows, up to a millionfold.
@@ -189,8 +189,12 @@ def _guarded(node: exp.Expression, scope: Scope) -> Term | None:
             inner = scope.assuming(assumed).term(node)
         except TooWideError:
             continue
-        tests = [between(exp.column(name), number(room.lower), number(room.upper)) for name, room in sorted(assumed.items())]
-        return replace(inner, tree=when(all_of(tests), inner.tree))
+        # The columns are guarded, not the whole: an engine may evaluate a branch that it does not take.
+        kept = {
+            name: when(between(exp.column(name), number(room.lower), number(room.upper)), exp.column(name))
+            for name, room in sorted(assumed.items())
+        }
+        return replace(inner, tree=substituted(inner.tree, kept))
     return None
 
 

@@ -126,7 +126,7 @@ def _number(a: Term, type_: SqlType, scope: Scope) -> Term:
         top = 10 ** ((type_.precision or 38) - type_.scale) - 1
         # NaN is greater than every number there, so BETWEEN keeps it out.
         guard = exp.Between(this=wrap(a.tree), low=number(-top), high=number(top))
-        tree = when(guard, exp.Cast(this=a.tree, to=data_type_of(type_, scope)))
+        tree = exp.Cast(this=when(guard, a.tree), to=data_type_of(type_, scope))  # total in whatever order branches are evaluated
     else:
         tree = exp.TryCast(this=a.tree, to=data_type_of(type_, scope), safe=True)
     kept = interval if single else iv.meet(interval, bounds) or interval

@@ -18,7 +18,7 @@ from dpjupyter.engine.scalar.sqltypes import (
     NUMERIC,
 )
 from dpjupyter.engine.scalar.terms import Rule, Scope, Term, refused, tainted
-from dpjupyter.engine.scalar.trees import cast, number, whole_literal, wrap
+from dpjupyter.engine.scalar.trees import cast, whole_literal, wrap
 
 
 def _extreme(node: exp.Expression, scope: Scope) -> Term:
@@ -65,7 +65,7 @@ def width_bucket(node: exp.Expression, scope: Scope) -> Term:
         if end.sure.lower != end.sure.upper:
             raise refused(node, "The ends of WIDTH_BUCKET must be literals.")
     least, most = low.sure.lower, high.sure.lower
-    if count is None or not 0 < count <= 10**6 or not least < most or not math.isfinite(most - least):
+    if count is None or not 0 < count <= 10**6 or not least < most or not 0 < (most - least) / count < math.inf:
         raise refused(node, "WIDTH_BUCKET needs low < high and a literal number of buckets up to a million.")
 
     def at(value: float) -> exp.Expression:
@@ -75,16 +75,15 @@ def width_bucket(node: exp.Expression, scope: Scope) -> Term:
     step = (most - least) / count
     offset = exp.Paren(this=exp.Sub(this=x.copy(), expression=at(least)))
     inner = exp.Floor(this=exp.Div(this=offset, expression=at(step), typed=False, safe=False))
-    bucket = exp.Add(this=cast(inner, INTEGER, scope.dialect), expression=number(1))
-    tree = exp.Case(
+    bucket = exp.Least(this=exp.Add(this=inner, expression=at(1.0)), expressions=[at(float(count))], ignore_nulls=True)
+    limited = exp.Case(
         ifs=[
-            exp.If(this=exp.LT(this=x.copy(), expression=at(least)), true=number(0)),
-            exp.If(
-                this=exp.LT(this=x.copy(), expression=at(most)), true=exp.Least(this=bucket, expressions=[number(count)], ignore_nulls=True)
-            ),
-            exp.If(this=exp.LTE(this=x.copy(), expression=at(iv.INF)), true=number(count + 1)),  # not NaN
+            exp.If(this=exp.LT(this=x.copy(), expression=at(least)), true=at(0.0)),
+            exp.If(this=exp.LT(this=x.copy(), expression=at(most)), true=bucket),
+            exp.If(this=exp.LTE(this=x.copy(), expression=at(iv.INF)), true=at(count + 1.0)),  # not NaN
         ]
     )
+    tree = cast(limited, INTEGER, scope.dialect)  # outside: an engine may evaluate a branch that it does not take
 
     everywhere = Interval(0.0, float(count + 1))
     interval = everywhere

@@ -63,11 +63,10 @@ def _real(image: Callable[[Interval], Interval], inside: Interval = iv.ALL, *, o
 
     def rule(node: exp.Expression, scope: Scope) -> Term:
         a = as_double(operand(node.this, scope), scope)
-        tree = type(node)(this=a.tree)
         ok = iv.inside(a.sure, inside) and (open_at is None or not iv.holds(a.sure, open_at))
         promised = iv.inside(a.span, inside) and (open_at is None or not iv.holds(a.span, open_at))
-        if scope.snowflake and not ok:
-            tree = when(_condition(a.tree, inside, open_at), tree)
+        # The guard stands inside: an engine may evaluate a branch that it does not take.
+        tree = type(node)(this=when(_condition(a.tree, inside, open_at), a.tree.copy()) if scope.snowflake and not ok else a.tree)
         nan = maybe_nan([a]) or not promised
         return Term(tree, DOUBLE, image(a.span), image(a.sure), a.nullable or not promised, from_unit=a.from_unit, nan=nan)
 
@@ -100,12 +99,11 @@ def log(node: exp.Expression, scope: Scope) -> Term:
         return iv.outward(iv.div(_ln(x), Interval(math.log(base), math.log(base))), 8)
 
     literal = number(base) if base.is_integer() else exp.Literal.number(repr(base))
+    inner = when(exp.GT(this=wrap(a.tree), expression=number(0)), a.tree.copy()) if scope.snowflake and a.sure.lower <= 0 else a.tree
     if scope.snowflake or base not in (2.0, 10.0):
-        tree: exp.Expression = exp.Log(this=literal, expression=a.tree)
+        tree: exp.Expression = exp.Log(this=literal, expression=inner)
     else:
-        tree = exp.Anonymous(this="LOG10" if base == 10.0 else "LOG2", expressions=[a.tree])
-    if scope.snowflake and a.sure.lower <= 0:
-        tree = when(exp.GT(this=wrap(a.tree), expression=number(0)), tree)
+        tree = exp.Anonymous(this="LOG10" if base == 10.0 else "LOG2", expressions=[inner])
     return Term(
         tree, DOUBLE, span(a.span), span(a.sure), a.nullable or a.span.lower <= 0, from_unit=a.from_unit, nan=a.nan or a.span.lower < 0
     )
@@ -114,12 +112,11 @@ def log(node: exp.Expression, scope: Scope) -> Term:
 def power(node: exp.Expression, scope: Scope) -> Term:
     """``POWER(x, y)``: a DOUBLE. On Snowflake NULL where x < 0 with a broken y, or 0 to a negative power."""
     a, b = as_double(operand(node.this, scope), scope), as_double(operand(node.expression, scope), scope)
-    tree: exp.Expression = exp.Pow(this=a.tree, expression=b.tree)
     fixed = b.sure.lower == b.sure.upper and b.sure.lower.is_integer()
     safe = (a.sure.lower > 0) or (a.sure.lower >= 0 and b.sure.lower >= 0) or (fixed and b.sure.lower >= 0)
     promised = (a.span.lower > 0) or (a.span.lower >= 0 and b.span.lower >= 0) or (fixed and b.sure.lower >= 0)
-    if scope.snowflake and not safe:
-        tree = when(exp.GT(this=wrap(a.tree), expression=number(0)), tree)
+    base = when(exp.GT(this=wrap(a.tree), expression=number(0)), a.tree.copy()) if scope.snowflake and not safe else a.tree
+    tree = exp.Pow(this=base, expression=b.tree)
     interval, proven = iv.power(a.span, b.span), iv.power(a.sure, b.sure)
     return Term(
         tree, DOUBLE, interval, proven, strict((a, b)) or not promised, from_unit=tainted((a, b)), nan=maybe_nan((a, b)) or not promised
