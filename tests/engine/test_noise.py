@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpjupyter.engine import accounting
@@ -169,6 +169,7 @@ def histograms(draw):
     return bins, rows, weight, counts, unit, draw(st.integers(0, den)), den
 
 
+@settings(deadline=None)
 @given(histograms())
 def test_one_unit_moves_no_score_by_more_than_the_priced_sensitivity(histogram):
     bins, rows, weight, counts, unit, num, den = histogram

@@ -7,7 +7,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpjupyter.engine import accounting
@@ -175,6 +175,7 @@ def test_same_question_same_fingerprint_and_any_difference_another():
     assert len({q.fingerprint for q in (base, *others)}) == 1 + len(others)
 
 
+@settings(deadline=None)
 @given(st.floats(0.001, 10), st.floats(0.001, 10), st.integers(1, 1000), st.sampled_from(["laplace", "gauss"]))
 def test_the_cost_never_falls_short_of_the_noise(epsilon, other, groups, mechanism):
     quote = quoted(Ask(epsilon=epsilon, answers={"n": other}, mechanism=mechanism), plan=plans.averages(plans.measurement(max_groups=groups)))

@@ -38,6 +38,7 @@ from dpjupyter.engine.model import (
 )
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.canonical import Numbering, canonical
+from dpjupyter.engine.plan.eager import aggregated_early
 from dpjupyter.engine.plan.fixed_point import number
 from dpjupyter.engine.plan.normalise import prune
 from dpjupyter.engine.plan.public import list_unique, public_only, row_bound
@@ -419,7 +420,7 @@ class Measurements:
         if group.statistics.slots:
             named = {f"{group.name}_{slot}": s for slot, s in group.statistics.slots.items()}
             read = [e for s in named.values() for e in (s.value, s.other, s.counted) if e is not None]
-            statement = render(sums(_pruned(group.grouping, read), named), dialect)
+            statement = render(aggregated_early(sums(_pruned(group.grouping, read), named), self._policy), dialect)
             parts.append(
                 Part(
                     statement,
