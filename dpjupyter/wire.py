@@ -23,6 +23,7 @@ SUSPEND = f"{API}/suspend"
 RELOAD = f"{API}/reload"
 ME = f"{API}/me"
 HEALTH = f"{API}/health"
+SAVED = f"{API}/saved"
 OPENAPI = f"{API}/openapi.json"
 METRICS = "/metrics"
 
@@ -299,6 +300,17 @@ class CatalogTable(_Record):
     synthetic: bool = False  # a twin is published
 
 
+class SavedTable(_Record):
+    """A released table the caller kept: ``saved.NAME``, until its budget cycle ends."""
+
+    name: str  # without "saved."
+    columns: list[CatalogColumn]
+    rows: int
+    time: str  # when it was kept
+    kind: Literal["private", "public", "synthetic"] = "private"
+    unmetered: bool = False
+
+
 class CatalogDatabase(_Record):
     """A database this gateway serves; from the policy, never from the warehouse."""
 
@@ -314,6 +326,13 @@ class CatalogDatabase(_Record):
     max_epsilon: float
     functions: list[str] = []
     tables: list[CatalogTable]
+    saved: list[SavedTable] = []  # the caller's own, by name
+
+
+class SavedReply(_Record):
+    """status.data of GET /saved, and of DELETE /saved/NAME afterwards; ?prefix&db_name."""
+
+    saved: list[SavedTable]
 
 
 class CatalogReply(_Record):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from dpjupyter.engine.backends import Backend, BackendFailed
 from dpjupyter.engine.bind import bind
-from dpjupyter.engine.finish import finish, from_json, keep, kept, tables_behind, to_json
+from dpjupyter.engine.finish import Head, finish, from_json, head_of, keep, kept, tables_behind, to_json
 from dpjupyter.engine.ledger import Asked, Charge, Ledger
 from dpjupyter.engine.model import Answer, Ask, ExactRows, Plan, Quote, Receipt, Saved, SavedTable, nothing_saved
 from dpjupyter.engine.noise import NoiseSource, noise
@@ -24,6 +24,8 @@ from dpjupyter.engine.plan import plan
 from dpjupyter.engine.policy import Policy
 from dpjupyter.engine.price import price
 from dpjupyter.errors import DpError, LedgerUnavailable, QueryFailed, RequestReused
+
+__all__ = ["Head", "Outcome", "Question", "answer", "head_of", "keep_outcome", "quote", "saved_by"]
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +128,11 @@ def saved_by(load: Callable[[str], str | None]) -> Saved:
 
     def found(name: str) -> SavedTable | None:
         content = load(name)
-        return None if content is None else kept(name, content)
+        try:
+            return None if content is None else kept(name, content)
+        except (ValueError, KeyError, TypeError):
+            _log.warning("a saved table cannot be read: it was kept by another version")
+            return None
 
     return found
 

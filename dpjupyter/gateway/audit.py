@@ -13,7 +13,7 @@ from dpjupyter.engine.ledger.records import AuditRow as Link
 from dpjupyter.engine.ledger.store import LedgerStore
 
 CHARGED = ("debit", "unmetered")
-FREE = ("refused", "cached")
+FREE = ("refused", "cached", "answered", "failed")  # the last two: of saved and public tables alone
 MOST_LINKS = 50_000  # newest links looked at for one page; older ones are reached with `until`
 
 

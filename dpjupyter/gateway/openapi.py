@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,8 @@ ROUTES = (
           ("prefix", "db_name", "table_name", "analyst")),
     Route("get", wire.BUDGET_LIST, "All budget rows the caller may see.", "analyst, viewer", None, wire.BudgetListReply),
     Route("get", wire.CATALOG, "Databases, tables and columns as the policy declares them.", ANALYST, None, wire.CatalogReply),
+    Route("get", wire.SAVED, "The caller's saved tables of a database.", ANALYST, None, wire.SavedReply, ("prefix", "db_name")),
+    Route("delete", wire.SAVED + "/{name}", "Forget a saved table.", ANALYST, None, wire.SavedReply, ("prefix", "db_name")),
     Route("get", wire.AUDIT, "Who asked what, newest first; analysts see their own rows.", ANALYST, None, wire.AuditReply,
           ("analyst", "table", "verdict", "since", "until", "limit", "offset", "format")),
     Route("post", wire.SUSPEND, "Suspend or lift an analyst or a table.", OWNER, wire.SuspendRequest, wire.SuspendReply),
@@ -106,8 +109,8 @@ def _operation(route: Route) -> dict[str, Any]:
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.body.__name__}"}}},
         }
     parameters = [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in route.query]
-    if "{request_id}" in route.path:
-        parameters.append({"name": "request_id", "in": "path", "required": True, "schema": {"type": "string"}})
+    in_path = re.findall(r"{(\w+)}", route.path)
+    parameters += [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path]
     if parameters:
         operation["parameters"] = parameters
     return operation

@@ -22,6 +22,7 @@ from dpjupyter.errors import AskRefused, BadRequest, Cancelled, DpError, LedgerU
 from dpjupyter.gateway import replies
 from dpjupyter.gateway.identity import Caller
 from dpjupyter.gateway.metrics import Metrics
+from dpjupyter.gateway.saved import SavedTables
 from dpjupyter.gateway.shelf import Shelf
 from dpjupyter.gateway.warehouses import Warehouses
 from dpjupyter.gateway.workers import Workers
@@ -91,8 +92,8 @@ class Questions:
                 hint=f"Look at the catalog again; its checksum is now {policy.checksum}.",
             )
         config = request.queryconfig
-        if config.synthetic or config.rehearse is not None or config.save_as is not None:
-            raise BadRequest("this gateway publishes no synthetic twins and keeps no saved tables")
+        if config.synthetic or config.rehearse is not None:
+            raise BadRequest("this gateway publishes no synthetic twins")
         asked = Asked(
             analyst=caller.username,
             request_id=request_id,
@@ -110,7 +111,7 @@ class Questions:
 
         Raises: Refused, BudgetMissing, LedgerUnavailable.
         """
-        priced = road.quote(question.request.sql, question.ask, question.policy)
+        priced = road.quote(question.request.sql, question.ask, question.policy, self._saved(question).read)
         if not priced.plan.measurements:
             return replies.quote_reply(priced, (), cached=False)
         cached = not question.request.dbconfig.queryOption.skip_cache and self._ledger.release(priced.fingerprint) is not None
@@ -154,6 +155,9 @@ class Questions:
             running.begun.set()
             if running.cancelled.is_set():
                 raise Cancelled("the query was cancelled before it began; nothing was charged")
+            kept = self._saved(question)
+            if config.save_as is not None:
+                kept.check_room(config.save_as)
             outcome = road.answer(
                 road.Question(
                     sql=question.request.sql,
@@ -163,6 +167,7 @@ class Questions:
                     body_sha256=asked.body_sha256,
                     skip_cache=question.request.dbconfig.queryOption.skip_cache,
                     timeout_s=min(config.timeout_s or self._timeout_s, self._timeout_s),
+                    saved=kept.read,
                 ),
                 question.policy,
                 ledger=self._ledger,
@@ -172,6 +177,8 @@ class Questions:
                 progress=_silent,
             )
             reply = replies.query_reply(outcome, question.request, owner=question.caller.role == "owner")
+            if config.save_as is not None:
+                reply.dp_info.notes.append(kept.keep(config.save_as, outcome))
             verdict = "cached" if outcome.cached else "unmetered" if reply.dp_info.unmetered else "answered"
             epsilon, delta = reply.dp_info.privacy.epsilon, reply.dp_info.privacy.delta
         except DpError as error:
@@ -185,6 +192,9 @@ class Questions:
             self._log.info(
                 "request=%s stage=done verdict=%s epsilon=%g delta=%g elapsed_s=%.1f", asked.request_id, verdict, epsilon, delta, elapsed
             )
+
+    def _saved(self, question: Question) -> SavedTables:
+        return SavedTables(self._ledger, question.asked.analyst, question.policy)
 
     def _done(self, key: tuple[str, str], future: asyncio.Future[wire.QueryReply]) -> None:
         self._running.pop(key, None)

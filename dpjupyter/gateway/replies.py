@@ -19,7 +19,7 @@ from dpjupyter.engine.model import Answer, Expectation, Quote, Receipt
 from dpjupyter.engine.policy import Policy, Table
 from dpjupyter.engine.road import Outcome
 from dpjupyter.engine.scalar import NAMES
-from dpjupyter.gateway.shelf import Shelf
+from dpjupyter.gateway.shelf import Key, Shelf
 
 _SHARED = tuple(wire.BudgetInfo.model_fields)
 _ROW = tuple(wire.BudgetRow.model_fields)
@@ -39,17 +39,18 @@ def budget_row(record: BudgetRecord) -> wire.BudgetRow:
 
 
 # ---------------------------------------------------------------- catalog
-def catalog(shelf: Shelf, twins: frozenset[tuple[str, str, str]]) -> wire.CatalogReply:
+def catalog(shelf: Shelf, twins: frozenset[tuple[str, str, str]], saved: Mapping[Key, list[wire.SavedTable]]) -> wire.CatalogReply:
     """What analysts may know without paying.
 
     Args:
         shelf: policies in force.
         twins: (prefix, database, table) of the published synthetic twins.
+        saved: by (prefix, database), the tables the caller kept.
     """
-    return wire.CatalogReply(databases=[_database(policy, twins) for policy in shelf.policies.values()])
+    return wire.CatalogReply(databases=[_database(policy, twins, saved.get(key, [])) for key, policy in shelf.policies.items()])
 
 
-def _database(policy: Policy, twins: frozenset[tuple[str, str, str]]) -> wire.CatalogDatabase:
+def _database(policy: Policy, twins: frozenset[tuple[str, str, str]], saved: list[wire.SavedTable]) -> wire.CatalogDatabase:
     database, limits = policy.database, policy.limits
     return wire.CatalogDatabase(
         prefix=database.prefix,
@@ -64,6 +65,7 @@ def _database(policy: Policy, twins: frozenset[tuple[str, str, str]]) -> wire.Ca
         max_epsilon=limits.max_epsilon,
         functions=sorted(NAMES),
         tables=[_table(name, table, synthetic=(database.prefix, database.name, name) in twins) for name, table in policy.tables.items()],
+        saved=saved,
     )
 
 
@@ -240,7 +242,7 @@ def query_reply(outcome: Outcome, request: wire.QueryRequest, *, owner: bool) ->
             receipt=_receipt(receipt),
             notes=list(answer.notes),
             cached=outcome.cached,
-            unmetered=bool(receipt is not None and receipt.unmetered),
+            unmetered=answer.unmetered or bool(receipt is not None and receipt.unmetered),
             kind=answer.kind,
         ),
         debug=debug,

@@ -24,7 +24,8 @@ from dpjupyter.gateway import audit
 from dpjupyter.gateway.identity import Caller, RoleAuthorizer, TokenIdentity
 from dpjupyter.gateway.metrics import Metrics
 from dpjupyter.gateway.questions import Questions
-from dpjupyter.gateway.shelf import Shelf
+from dpjupyter.gateway.saved import SavedTables
+from dpjupyter.gateway.shelf import Key, Shelf
 from dpjupyter.gateway.warehouses import Warehouses
 from dpjupyter.gateway.workers import Workers
 
@@ -201,6 +202,18 @@ class Service:
     def twins(self) -> frozenset[tuple[str, str, str]]:
         """Tables with a published twin."""
         return frozenset((twin.prefix, twin.db_name, twin.table_name) for twin in self.ledger.twins())
+
+    # ------------------------------------------------------------ saved tables
+    def saved(self, caller: Caller, database: str, prefix: str | None = None) -> SavedTables:
+        """The caller's saved tables of one database.
+
+        Raises: NotFound: there is no such database.
+        """
+        return SavedTables(self.ledger, caller.username, self.shelf.find(database, prefix, None))
+
+    def all_saved(self, caller: Caller) -> dict[Key, list[wire.SavedTable]]:
+        """The caller's saved tables by (prefix, database)."""
+        return {key: SavedTables(self.ledger, caller.username, policy).all() for key, policy in self.shelf.policies.items()}
 
     # ------------------------------------------------------------ quotes are counted, not logged
     def count_quote(self, caller: Caller, policy: Policy) -> None:

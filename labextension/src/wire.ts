@@ -98,6 +98,7 @@ export interface ICatalogDatabase {
   max_epsilon: number;
   functions: string[];
   tables: ICatalogTable[];
+  saved: ISavedTable[];
 }
 
 /** status.data of GET /catalog. */
@@ -221,6 +222,16 @@ export interface IQuoteReply {
   columns: Record<string, string>[];
   checksum: string;
   cached: boolean;
+}
+
+/** A released table the caller kept: ``saved.NAME``, until its budget cycle ends. */
+export interface ISavedTable {
+  name: string;
+  columns: ICatalogColumn[];
+  rows: number;
+  time: string;
+  kind: 'private' | 'public' | 'synthetic';
+  unmetered: boolean;
 }
 
 /** What a query costs one budget row. */

@@ -202,6 +202,15 @@ class TwinCard:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedHead:
+    """A saved table in a list."""
+
+    name: str
+    time: str
+    head: str  # first line of its content
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """State of the ledger's database."""
 

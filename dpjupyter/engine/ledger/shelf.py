@@ -10,10 +10,13 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from dpjupyter.engine.ledger import rows
 from dpjupyter.engine.ledger.names import TOTAL, RowName, check_name, digest
-from dpjupyter.engine.ledger.records import TwinCard, shown_time
+from dpjupyter.engine.ledger.records import SavedHead, TwinCard, shown_time
 from dpjupyter.engine.ledger.requests import same_cycles, unpack
 from dpjupyter.engine.ledger.schema import budget_info, quote_count, saved_table, twin_card
-from dpjupyter.errors import BudgetMissing, NotFound
+from dpjupyter.errors import BadRequest, BudgetMissing, NotFound
+
+MAX_SAVED = 100  # tables of one analyst in one database: each is read whole by the questions that name it
+_HEAD_BYTES = 1 << 18  # as much of a content as a list may unpack
 
 
 # ---------------------------------------------------------------- saved tables
@@ -22,9 +25,10 @@ def save_table(
 ) -> None:
     """Keep a released table (JSON) under ``name`` until one of the budget rows it was paid from recovers; replaces an older one.
 
-    Raises: BudgetMissing: a table has no budget row.
+    Raises: BudgetMissing: a table has no budget row. BadRequest: the analyst keeps too many.
     """
     check_name(name, "name", 128)
+    _make_room(connection, analyst, prefix, db_name, name)
     key = digest("saved", analyst, prefix, db_name, name)
     here = (budget_info.c.prefix == prefix) & (budget_info.c.db_name == db_name) & budget_info.c.table_name.in_(sorted({*tables, TOTAL}))
     found = {row.table_name: row for row in connection.execute(select(budget_info).where(here))}
@@ -35,9 +39,7 @@ def save_table(
         "content": zlib.compress(content.encode()),
     }  # fmt: skip
     if connection.execute(update(saved_table).where(saved_table.c.saved_key == key).values(values)).rowcount == 0:
-        connection.execute(
-            insert(saved_table).values(saved_key=key, analyst=analyst, prefix=prefix, db_name=db_name, name=name, **values)
-        )
+        connection.execute(insert(saved_table).values(saved_key=key, analyst=analyst, prefix=prefix, db_name=db_name, name=name, **values))
 
 
 def load_table(connection: Connection, analyst: str, prefix: str, db_name: str, name: str) -> str | None:
@@ -47,6 +49,37 @@ def load_table(connection: Connection, analyst: str, prefix: str, db_name: str, 
     if row is None or not same_cycles(connection, json.loads(row.cycles)):
         return None
     return unpack(row.content)
+
+
+def _make_room(connection: Connection, analyst: str, prefix: str, db_name: str, name: str) -> None:
+    """Drop what has expired; then there must be room for one more.
+
+    Raises: BadRequest.
+    """
+    here = (saved_table.c.analyst == analyst) & (saved_table.c.prefix == prefix) & (saved_table.c.db_name == db_name)
+    alive = 0
+    for row in connection.execute(select(saved_table.c.saved_key, saved_table.c.name, saved_table.c.cycles).where(here)).all():
+        if not same_cycles(connection, json.loads(row.cycles)):
+            connection.execute(delete(saved_table).where(saved_table.c.saved_key == row.saved_key))
+        elif row.name != name:
+            alive += 1
+    if alive >= MAX_SAVED:
+        raise BadRequest(f"{MAX_SAVED} saved tables are kept already", hint="%dpsql saved forget NAME makes room.")
+
+
+def saved_heads(connection: Connection, analyst: str, prefix: str, db_name: str) -> tuple[SavedHead, ...]:
+    """An analyst's saved tables of this cycle by name, each with the first line of its content."""
+    here = (saved_table.c.analyst == analyst) & (saved_table.c.prefix == prefix) & (saved_table.c.db_name == db_name)
+    found = connection.execute(select(saved_table).where(here).order_by(saved_table.c.name)).all()
+    return tuple(
+        SavedHead(row.name, shown_time(row.time), _first_line(row.content))
+        for row in found
+        if same_cycles(connection, json.loads(row.cycles))
+    )
+
+
+def _first_line(content: bytes) -> str:
+    return zlib.decompressobj().decompress(content, _HEAD_BYTES).partition(b"\n")[0].decode(errors="replace")
 
 
 def saved_names(connection: Connection, analyst: str, prefix: str, db_name: str) -> tuple[str, ...]:

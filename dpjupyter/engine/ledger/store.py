@@ -21,6 +21,7 @@ from dpjupyter.engine.ledger.records import (
     Outlook,
     Recovery,
     Role,
+    SavedHead,
     Suspension,
     Token,
     TwinCard,
@@ -278,10 +279,12 @@ class LedgerStore:
         self._db.write(lambda c: access.revoke_token(c, identity, by), conflicts=True)
 
     # ------------------------------------------------------------ kept for others
+    max_saved = shelf.MAX_SAVED
+
     def save_table(self, analyst: str, prefix: str, db_name: str, name: str, *, tables: tuple[str, ...], content: str) -> None:
         """Keep a released table (JSON) for this analyst until a row of the private ``tables`` it was computed from recovers.
 
-        Raises: BadRequest, BudgetMissing.
+        Raises: BadRequest: a bad name, or too many are kept. BudgetMissing.
         """
         self._db.write(lambda c: shelf.save_table(c, analyst, prefix, db_name, name, tables=tables, content=content), conflicts=True)
 
@@ -292,6 +295,10 @@ class LedgerStore:
     def saved_tables(self, analyst: str, prefix: str, db_name: str) -> tuple[str, ...]:
         """Names of an analyst's saved tables of this cycle."""
         return self._db.read(lambda c: shelf.saved_names(c, analyst, prefix, db_name))
+
+    def saved_heads(self, analyst: str, prefix: str, db_name: str) -> tuple[SavedHead, ...]:
+        """An analyst's saved tables of this cycle by name, with when they were kept and the first line of their content."""
+        return self._db.read(lambda c: shelf.saved_heads(c, analyst, prefix, db_name))
 
     def drop_table(self, analyst: str, prefix: str, db_name: str, name: str) -> None:
         """Forget a saved table.

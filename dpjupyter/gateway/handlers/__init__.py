@@ -19,6 +19,7 @@ def routes(service: Service, *, standalone: bool) -> list[tuple[str, Any, dict[s
         (wire.QUERY, ask.Query, given),
         (wire.QUERY + r"/([^/]+)", ask.Cancel, given),
         (wire.QUOTE, ask.Quote, given),
+        (wire.SAVED + r"(?:/([^/]+))?", ask.Saved, given),
         (wire.BUDGET_SET, budget.BudgetSet, given),
         (wire.BUDGET_GET, budget.BudgetGet, given),
         (wire.BUDGET_LIST, budget.BudgetList, given),

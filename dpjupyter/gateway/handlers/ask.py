@@ -1,4 +1,4 @@
-"""POST /quote, POST /query, DELETE /query/{id}: pricing, asking, cancelling."""
+"""POST /quote, POST /query, DELETE /query/{id}, /saved: pricing, asking, cancelling, what was kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import ClassVar
 from dpjupyter.errors import BadRequest, DpError
 from dpjupyter.gateway.handlers.base import Access, GatewayHandler, envelope, error_envelope
 from dpjupyter.gateway.questions import Running
-from dpjupyter.wire import Progress, QueryReply, QueryRequest
+from dpjupyter.gateway.saved import SavedTables
+from dpjupyter.wire import Progress, QueryReply, QueryRequest, SavedReply
 
 NDJSON = "application/x-ndjson"
 LONGEST_ID = 128  # characters of a request id, as wire.QueryConfig allows
@@ -101,3 +102,27 @@ class Cancel(GatewayHandler):
             raise BadRequest(f"a request id has at most {LONGEST_ID} characters")
         await self.read(lambda: self.service.questions.cancel(self.caller, request_id))
         self.succeed({"cancel": "accepted", "request_id": request_id})
+
+
+class Saved(GatewayHandler):
+    """The caller's saved tables of one database."""
+
+    access: ClassVar[Mapping[str, Access]] = {"GET": ("read", "ask"), "DELETE": ("read", "ask")}
+
+    async def get(self, name: str | None = None) -> None:
+        """All of them, by name."""
+        if name is not None:
+            raise BadRequest("one saved table is read by asking SQL", hint="SELECT * FROM saved.NAME")
+        self.succeed(SavedReply(saved=await self.read(self._tables().all)))
+
+    async def delete(self, name: str | None = None) -> None:
+        """Forget one; what is left."""
+        if name is None or len(name) > LONGEST_ID:
+            raise BadRequest("which saved table?", hint="DELETE /api/v1/saved/NAME?db_name=...")
+        tables = self._tables()
+        await self.read(lambda: tables.forget(name))
+        self.succeed(SavedReply(saved=await self.read(tables.all)))
+
+    def _tables(self) -> SavedTables:
+        database = self.get_query_argument("db_name", "")
+        return self.service.saved(self.caller, database, self.get_query_argument("prefix", None))

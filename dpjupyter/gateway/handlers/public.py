@@ -21,8 +21,10 @@ class Catalog(GatewayHandler):
 
     async def get(self) -> None:
         """Every database served here."""
+        caller = self.caller
         twins = await self.read(self.service.twins)
-        self.succeed(catalog(self.service.shelf, twins))
+        saved = await self.read(lambda: self.service.all_saved(caller))
+        self.succeed(catalog(self.service.shelf, twins, saved))
 
 
 class Me(GatewayHandler):
