@@ -126,6 +126,15 @@ class Client:
         """The declared databases, tables and columns."""
         return _checked(wire.CatalogReply, self._call("GET", wire.CATALOG))
 
+    def forget(self, name: str, db_name: str, prefix: str | None = None) -> list[wire.SavedTable]:
+        """Forget a saved table; those that are left.
+
+        Raises: NotFound: there is none of this name.
+        """
+        where = {"db_name": db_name} | ({"prefix": prefix} if prefix is not None else {})
+        path = f"{wire.SAVED}/{url_quote(name, safe='')}"
+        return _checked(wire.SavedReply, self._call("DELETE", path, params=where)).saved
+
     def budgets(self) -> list[wire.BudgetRow]:
         """Budget rows this token may see."""
         return _checked(wire.BudgetListReply, self._call("GET", wire.BUDGET_LIST)).budgets

@@ -61,7 +61,7 @@ def badges(info: wire.DpInfo) -> list[str]:
 
 def cost_line(info: wire.DpInfo) -> str:
     """What this answer took from the budgets."""
-    if info.cached or info.kind != "private":
+    if info.cached or info.kind != "private" or not info.privacy.epsilon:  # the last: drawn from saved tables
         return "nothing"
     paid = price(info.privacy.epsilon, info.privacy.delta)
     return paid if charged_epsilon(info) else f"{paid} (not charged)"

@@ -21,6 +21,7 @@ HISTORY_ROWS = 50
 LONGEST_SQL = 100  # characters of a question in a list
 SECONDS = len("2030-01-01 00:00:00")
 LONGEST_DOMAIN = 8  # values shown of a domain
+SAVED_PREFIX = "saved."
 SQL_WORDS = ("SELECT", "WITH", "FROM", "VALUES", "(")
 
 
@@ -108,6 +109,10 @@ def _describe(session: Session, rest: str, _: Mapping[str, Any]) -> Listing:
     database = session.database_named(None)
     if not rest:
         return _tables(session, "", {})
+    kept = _saved_named(database, _unquoted(rest))
+    if kept is not None:
+        notes = [f"{_label(kept)}; {kept.rows} row{'' if kept.rows == 1 else 's'}; free to read until its budget cycle ends."]
+        return Listing(f"{SAVED_PREFIX}{kept.name}", ["column", "type"], [[column.name, column.type] for column in kept.columns], notes)
     table = _table_named(database, _unquoted(rest))
     rows = [[column.name, column.type, "yes" if column.nullable else "no", _values(column), column.description] for column in table.columns]
     notes = [table.description] if table.description else []
@@ -125,6 +130,43 @@ def _describe(session: Session, rest: str, _: Mapping[str, Any]) -> Listing:
     if table.synthetic:
         notes.append("A synthetic twin is published: --synthetic asks it, free.")
     return Listing(f"{database.name}.{table.name}", ["column", "type", "NULL", "values", "about"], rows, notes)
+
+
+def _saved(session: Session, rest: str, _: Mapping[str, Any]) -> Listing:
+    word, name = [*rest.split(maxsplit=1), "", ""][:2]
+    if word == "forget" and name.strip():
+        named = _unquoted(name.strip()).removeprefix(SAVED_PREFIX)
+        database = session.database_named(None)
+        session.connected().forget(named, database.name, database.prefix)
+        session.refresh()
+        return Listing(f"{SAVED_PREFIX}{named.casefold()} is forgotten.")
+    if rest:
+        raise BadRequest(f"%dpsql saved {rest}: this is not understood", hint=BY_NAME["saved"].usage)
+    session.connected()
+    session.refresh()
+    database = session.database_named(None)
+    if not database.saved:
+        return Listing(
+            f"Nothing is saved of {database.name}.",
+            notes=("%%dpsql --save NAME keeps an answer; later questions read it as saved.NAME, free.",),
+        )
+    rows = [
+        [
+            SAVED_PREFIX + table.name,
+            str(table.rows),
+            ", ".join(column.name for column in table.columns),
+            _label(table),
+            table.time[:SECONDS],
+        ]
+        for table in database.saved
+    ]
+    note = "Free to read, and kept until the budget cycle of a table behind it ends. %dpsql saved forget NAME drops one."
+    return Listing("", ["table", "rows", "columns", "is", "kept (UTC)"], rows, (note,), right=("rows",))
+
+
+def _label(table: wire.SavedTable) -> str:
+    released = {"private": "released", "public": "exact", "synthetic": "SYNTHETIC"}[table.kind]
+    return f"{released}, UNMETERED" if table.unmetered else released
 
 
 def _budget(session: Session, rest: str, _: Mapping[str, Any]) -> Any:
@@ -205,6 +247,7 @@ COMMANDS: Sequence[Command] = (
     Command("describe", "%dpsql describe TABLE", "columns of a table: types, bounds, domains, limits", _describe),
     Command("budget", "%dpsql budget", "what is left of the budgets", _budget),
     Command("history", "%dpsql history", "your questions and what they cost", _history),
+    Command("saved", "%dpsql saved [forget NAME]", "the answers you kept with --save, or drop one", _saved),
     Command("explain", "%dpsql explain [NAME | SELECT ...]", "how an answer was made, or what a question would cost", _explain),
     Command("config", "%dpsql config [NAME=VALUE ...]", "show or change this notebook's defaults", _config),
     Command("owner", "%dpsql owner", "the owner's panel: budgets, analysts, audit log", _owner),
@@ -231,6 +274,10 @@ def _table_named(database: wire.CatalogDatabase, name: str) -> wire.CatalogTable
     near = get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Tables: {', '.join(known)}."
     raise NotFound(f"{database.name} declares no table {name!r}", hint=hint)
+
+
+def _saved_named(database: wire.CatalogDatabase, name: str) -> wire.SavedTable | None:
+    return next((table for table in database.saved if name.casefold() == SAVED_PREFIX + table.name), None)
 
 
 def _values(column: wire.CatalogColumn) -> str:

@@ -16,6 +16,7 @@ from dpjupyter.magics.options import BY_FLAG, OPTIONS
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
 
+    from dpjupyter import wire
     from dpjupyter.magics.session import Session
 
 KEYWORDS: tuple[str, ...] = tuple(
@@ -86,6 +87,8 @@ class Completion:
                 return [*self._connections(), ("--database", "option")] if words[-1] != "--database" else self._databases()
             case "help":
                 return [*((name, "command") for name in BY_NAME), *((flag, "option") for flag in BY_FLAG)]
+            case "saved":
+                return self._saved(written[: len(written) - len(token)])
             case "config":
                 from dpjupyter.magics.settings import ABOUT  # noqa: PLC0415 - as above
 
@@ -111,8 +114,10 @@ class Completion:
 
     def _sql(self, token: str) -> Iterable[Match]:
         database = self._session.database
-        tables = database.tables if database is not None else []
+        tables = [*database.tables, *saved_tables(database)] if database is not None else []
         owner, dot, _ = token.rpartition(".")
+        if dot and owner.casefold() == "saved":
+            return [(table.name, "table") for table in tables if table.name.startswith("saved.")]
         if dot:
             # `table.column`, or `alias.column`: an alias is not resolved, so every column fits it.
             known = [table for table in tables if table.name.casefold() == owner.casefold()] or tables
@@ -124,7 +129,13 @@ class Completion:
         return [*((table.name, "table") for table in tables), *columns, *keywords, *calls]
 
     def _tables(self) -> Iterable[Match]:
-        return [(table.name, "table") for table in self._session.database.tables] if self._session.database is not None else []
+        database = self._session.database
+        return [(table.name, "table") for table in (*database.tables, *saved_tables(database))] if database is not None else []
+
+    def _saved(self, written: str) -> Iterable[Match]:
+        if written.split()[1:]:
+            return [(table.name, "table") for table in self._session.database.saved] if self._session.database is not None else []
+        return [("forget", "command")]
 
     def _databases(self) -> Iterable[Match]:
         return [(database.name, "database") for database in self._session.catalog.databases] if self._session.catalog is not None else []
@@ -137,6 +148,13 @@ class Completion:
             return [(name, "connection") for name in connections.names()]
         except NotConnected:
             return []
+
+
+def saved_tables(database: wire.CatalogDatabase) -> list[wire.CatalogTable]:
+    """What the analyst kept, as tables named ``saved.NAME``."""
+    from dpjupyter import wire  # noqa: PLC0415 - pydantic; the session that has a database has it already
+
+    return [wire.CatalogTable(name=f"saved.{table.name}", private=False, columns=table.columns) for table in database.saved]
 
 
 def _starting(token: str, offered: Iterable[Match]) -> list[Match]:

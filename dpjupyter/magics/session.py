@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -202,6 +203,9 @@ class Session:
         answer = Answer(reply, sql=sql, confidence=options.confidence or self.settings.confidence, asides=asides)
         verdict = "cached" if reply.dp_info.cached else "unmetered" if reply.dp_info.unmetered else "answered"
         self._remember(sql, verdict, answer.charged)
+        if options.save is not None:
+            with suppress(DpError):  # the answer is here; that completion does not know its name yet is no failure
+                self.refresh()
         for heard in self.on_answered:
             heard()
         return answer
@@ -215,9 +219,7 @@ class Session:
         allowed = within.Allowed(start=database.default_epsilon, least=database.min_epsilon)
         confidence = options.confidence or self.settings.confidence
         client = self.connected()
-        solved, said = within.solve(
-            lambda tried: self._fresh(lambda: client.quote(tried)), request, options.within, confidence, allowed
-        )
+        solved, said = within.solve(lambda tried: self._fresh(lambda: client.quote(tried)), request, options.within, confidence, allowed)
         return solved, (said,)
 
     def _fresh(self, ask: Callable[[], Reply]) -> Reply:

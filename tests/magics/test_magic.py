@@ -164,7 +164,6 @@ def test_errors_are_short_and_point_at_the_place(shell: Shell) -> None:
         ("%%dpsql --answers nothere=1\nSELECT COUNT(*) AS n FROM people", "AskRefused: "),
         ("%%dpsql --synthetic\nSELECT COUNT(*) FROM people", "twin"),
         ("%%dpsql --rehearse\nSELECT COUNT(*) FROM people", "twin"),
-        ("%%dpsql --save kept\nSELECT COUNT(*) FROM people", "saved"),
         ("%%dpsql --database nowhere\nSELECT COUNT(*) FROM people", "NotFound: this gateway has no database 'nowhere'"),
         ("%dpsql tabels", "Did you mean %dpsql tables?"),
         ("%dpsql describe peeple", "Did you mean people?"),
