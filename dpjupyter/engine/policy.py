@@ -28,13 +28,14 @@ from pydantic import (
 )
 
 from dpjupyter.engine.declared import ORDERED, Declared, Scalar, belongs, comparable
-from dpjupyter.engine.model import SqlType
+from dpjupyter.engine.model import Kind, SqlType
 from dpjupyter.errors import PolicyError
 
 Strategy = Literal["reject", "allow"]
 
 RELEASED_NAME = re.compile(r"(?:[mp]|saved)[0-9]+")  # tables of the finishing query: never a table of a policy
 SAVED_SCHEMA = "saved"  # saved.NAME is a released table that the analyst kept
+MAX_BINS = 256  # of one column of a synthetic twin
 MAX_TOTAL_BUDGET = 9_000_000.0  # the integer gate of the ledger is in 1e-12 of this in 64 bits
 
 
@@ -78,6 +79,9 @@ class Column(_Strict):
     bounds: tuple[Declared, Declared] | None = Field(default=None, description="closed interval of the values")
     domain: tuple[Declared, ...] | None = Field(default=None, description="every value that may occur, NULL aside")
     nullable: bool = True
+    bins: int | tuple[Declared, ...] | None = Field(
+        default=None, description="synthetic twin: number of equal ranges the bounds are cut into, or the cuts between them"
+    )
     description: str = ""
 
     @field_validator("domain")
@@ -106,7 +110,21 @@ class Column(_Strict):
                 belongs(value, kind, self.type)
                 if self.bounds is not None and not low <= comparable(value, kind, self.type) <= high:  # type: ignore[operator]
                     raise ValueError(f"domain value {value!r} is outside the bounds")
+        self._check_bins(kind)
         return self
+
+    def _check_bins(self, kind: Kind) -> None:
+        if self.bins is None:
+            return
+        if self.bounds is None:
+            raise ValueError("bins need bounds: they cut them into ranges")
+        if isinstance(self.bins, int):
+            if not 1 <= self.bins <= MAX_BINS:
+                raise ValueError(f"bins must be 1 to {MAX_BINS}")
+            return
+        cuts = [comparable(cut, kind, self.type) for cut in (self.bounds[0], *self.bins, self.bounds[1])]
+        if len(cuts) > MAX_BINS or any(a >= b for a, b in zip(cuts, cuts[1:])):  # type: ignore[operator]  # noqa: B905, RUF007
+            raise ValueError(f"the cuts of bins must ascend between the bounds, and be fewer than {MAX_BINS}")
 
     @property
     def sql_type(self) -> SqlType:
@@ -319,6 +337,10 @@ class Policy(_Strict):
         if not self._checksum:
             data = self.model_dump(mode="json")
             data["database"]["backend"] = self.dialect
+            for table in data["tables"].values():
+                for column in table["columns"].values():
+                    if column["bins"] is None:
+                        del column["bins"]  # a field younger than the first policies leaves their checksums as they were
             text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
             self._checksum = hashlib.sha256(text.encode()).hexdigest()
         return self._checksum

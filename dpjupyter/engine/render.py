@@ -294,7 +294,8 @@ class _Renderer:
     def _aggregate(self, rel: Aggregate) -> _Block:
         block = self._opened(rel.input)
         uses = _uses(iter([*rel.keys.values(), *(a for c in rel.calls.values() for a in c.arguments)]))
-        if any(uses.get(id_, 0) > 1 and not _trivial(e) for id_, e in block.columns.items()):
+        often = 0 if rel.sets is not None else 1  # grouping sets name every key once more
+        if any(uses.get(id_, 0) > often and not _trivial(e) for id_, e in block.columns.items()):
             block = self._closed(block)
         keys = {id_: self._expr(e, block) for id_, e in rel.keys.items()}
         if any(isinstance(e, exp.Literal) or not list(e.find_all(exp.Column)) for e in keys.values()):
