@@ -9,6 +9,8 @@ from sqlglot import exp
 
 from dpjupyter.engine.model import Interval
 
+_WHOLE = 1e15  # far below where integers and DOUBLE part
+
 
 def number(value: float) -> exp.Expression:
     """A numeric literal: integers exactly, floats as DOUBLE (never as a DECIMAL that would widen a product)."""
@@ -18,6 +20,11 @@ def number(value: float) -> exp.Expression:
         text = repr(abs(value))
         literal = exp.Literal.number(text if "e" in text else f"{text}e0")
     return exp.Paren(this=exp.Neg(this=literal)) if value < 0 else literal
+
+
+def compared(bound: float, *, floating: bool) -> exp.Expression:
+    """A bound to compare a value with: whole ones of exact types as integers, so that no row is made a DOUBLE for it."""
+    return number(int(bound) if not floating and abs(bound) < _WHOLE and bound == int(bound) else bound)
 
 
 def bigint(expr: exp.Expression) -> exp.Cast:
@@ -41,10 +48,11 @@ def summand(value: exp.Expression, dialect: str, scale: int = 0) -> exp.Expressi
 def is_missing(value: exp.Expression, *, floating: bool) -> exp.Expression:
     """Whether a value contributes nothing: NULL, and for DOUBLE NaN (which both warehouses hold equal to itself)."""
     null = exp.Is(this=value.copy(), expression=exp.null())
-    if not floating:
-        return null
-    nan = exp.EQ(this=value.copy(), expression=exp.Cast(this=exp.Literal.string("NaN"), to=exp.DataType.build("DOUBLE")))
-    return exp.Or(this=null, expression=nan)
+    return exp.Or(this=null, expression=_is_nan(value)) if floating else null
+
+
+def _is_nan(value: exp.Expression) -> exp.Expression:
+    return exp.EQ(this=value.copy(), expression=exp.Cast(this=exp.Literal.string("NaN"), to=exp.DataType.build("DOUBLE")))
 
 
 def steps(bound: float, grid: float | Fraction) -> int:
@@ -60,14 +68,14 @@ def row_integer(value: exp.Expression, bounds: Interval, grid: float, *, floatin
     leaves them where they are.
     """
     low, high = steps(bounds.lower, grid), steps(bounds.upper, grid)
-    ifs = [
-        exp.If(this=is_missing(value, floating=floating), true=exp.null()),
-        exp.If(this=exp.LTE(this=value.copy(), expression=number(low * grid)), true=number(float(low * grid))),
-        exp.If(this=exp.GTE(this=value.copy(), expression=number(high * grid)), true=number(float(high * grid))),
+    ifs = [exp.If(this=_is_nan(value), true=exp.null())] if floating else []  # a NULL meets no branch and stays one
+    ifs += [
+        exp.If(this=exp.LTE(this=value.copy(), expression=compared(low * grid, floating=floating)), true=number(float(low * grid))),
+        exp.If(this=exp.GTE(this=value.copy(), expression=compared(high * grid, floating=floating)), true=number(float(high * grid))),
     ]
     limited: exp.Expression = exp.Case(ifs=ifs, default=double(value.copy()))
     scaled = exp.Mul(this=limited, expression=number(1.0 / grid)) if grid != 1.0 else limited
-    return bigint(exp.Round(this=scaled))
+    return bigint(scaled)  # a cast to whole numbers rounds to nearest, on both warehouses; ROUND first would cost as much again
 
 
 def clamp(value: exp.Expression, low: int, high: int) -> exp.Case:

@@ -18,6 +18,7 @@ from dpjupyter.engine.model import Aggregate, Call, Filter, Interval, Join, Kind
 from dpjupyter.engine.plan.fixed_point import (
     bigint,
     clamp,
+    compared,
     decimal_distance,
     decimal_steps,
     double,
@@ -103,7 +104,7 @@ def row_value(statistic: Sum) -> exp.Expression:
         return row_integer(value, statistic.bounds, float(statistic.grid), floating=statistic.floating)
     assert statistic.other is not None
     product = exp.Mul(this=value.copy(), expression=statistic.other.copy())  # centred before: see _with_centred
-    return bigint(exp.Round(this=exp.Mul(this=product, expression=number(1.0 / float(statistic.grid)))))
+    return bigint(exp.Mul(this=product, expression=number(1.0 / float(statistic.grid))))  # rounds: see row_integer
 
 
 def _with_centred(rel: Rel, statistics: Mapping[str, Sum], fresh: Callable[[], str]) -> tuple[Rel, dict[str, Sum]]:
@@ -144,8 +145,8 @@ def _centred(value: exp.Expression, bounds: Interval, middle: float, *, floating
     low, high = bounds.lower, bounds.upper
     ifs = [exp.If(this=is_missing(value, floating=True), true=exp.null())] if floating else []
     ifs += [
-        exp.If(this=exp.LTE(this=value.copy(), expression=number(low)), true=number(low - middle)),
-        exp.If(this=exp.GTE(this=value.copy(), expression=number(high)), true=number(high - middle)),
+        exp.If(this=exp.LTE(this=value.copy(), expression=compared(low, floating=floating)), true=number(low - middle)),
+        exp.If(this=exp.GTE(this=value.copy(), expression=compared(high, floating=floating)), true=number(high - middle)),
     ]
     return exp.Case(ifs=ifs, default=exp.Sub(this=double(value.copy()), expression=number(middle)))
 
@@ -249,12 +250,12 @@ def _limited_sum(
     total: exp.Expression
     if statistic.exact and statistic.scale:
         total = partial(Call("SUM", (summand(statistic.value.copy(), dialect, statistic.scale),)))
-        counted = partial(Call("COUNT", (statistic.value.copy(),)))
+        counted = partial(_count(statistic.value, statistic))
         steps = decimal_distance(total, counted, statistic.center, statistic.scale)
-        return bigint(clamp(share(_weighted(steps, counted, m, whole=False)), low, high))
+        return bigint(clamp(share(_weighted(steps, counted, m)), low, high))
     integer = row_value(statistic)
     # Where a value is missing its integer is; a NaN has none either, so that of a DOUBLE the integers are counted.
-    counted = partial(Call("COUNT", (integer.copy() if statistic.floating else (statistic.counted or statistic.value).copy(),)))
+    calls = _count(integer if statistic.floating else statistic.counted or statistic.value, statistic)
     if statistic.center and statistic.narrow:
         total = partial(Call("SUM", (summand(exp.Sub(this=bigint(integer), expression=number(statistic.center)), dialect),)))
     else:
@@ -262,23 +263,28 @@ def _limited_sum(
         if statistic.center:
             total = exp.Paren(
                 this=exp.Sub(
-                    this=total, expression=exp.Mul(this=_wide(number(statistic.center), dialect), expression=_wide(counted.copy(), dialect))
+                    this=total, expression=exp.Mul(this=_wide(number(statistic.center), dialect), expression=_wide(partial(calls), dialect))
                 )
             )
     if not statistic.weighted:
         return bigint(clamp(total, low, high))
-    return bigint(clamp(share(_weighted(double(total), counted, m, whole=True)), low, high))
+    return bigint(clamp(share(_weighted(double(total), partial(calls), m)), low, high))
 
 
-def _weighted(total: exp.Expression, counted: exp.Expression, m: int, *, whole: bool) -> exp.Expression:
+def _count(value: exp.Expression, statistic: Sum) -> Call:
+    """The rows that have the value: all of them where the policy says so, as COUNT(x) itself is answered."""
+    return Call("COUNT_STAR") if statistic.present else Call("COUNT", (value.copy(),))
+
+
+def _weighted(total: exp.Expression, counted: exp.Expression, m: int) -> exp.Expression:
     """A unit's sum; that of a unit with more rows than its limit as of m average rows of its own, as its row count does.
 
     DOUBLE is exact here: limits stay below 2^53, and what is larger is cut to them anyway.
     """
     divisor = exp.Nullif(this=double(counted.copy()), expression=number(0))
-    scaled = exp.Round(this=exp.Div(this=exp.Mul(this=total.copy(), expression=number(float(m))), expression=divisor))
+    scaled = exp.Div(this=exp.Mul(this=total.copy(), expression=number(float(m))), expression=divisor)
     over = exp.GT(this=counted.copy(), expression=number(m))
-    return exp.Case(ifs=[exp.If(this=over, true=scaled)], default=total if whole else exp.Round(this=total))
+    return exp.Case(ifs=[exp.If(this=over, true=scaled)], default=total)
 
 
 def _limited_decimal(total: exp.Expression, low: int, high: int, scale: int) -> exp.Expression:

@@ -40,6 +40,7 @@ class Sum:
     weighted: bool = False  # units with more than max_rows rows are weighted, as their count is
     floating: bool = False
     narrow: bool = False  # exact and small enough that the centre can be taken off each row in 64 bits
+    present: bool = False  # never NULL, by its facts, and no NaN by its type
     counted: exp.Expression | None = None  # square, product: what is present exactly where the summed value is
     bounds: Interval = _POINT
     other_bounds: Interval = _POINT
@@ -142,6 +143,7 @@ class Statistics:
             weighted=weighted,
             floating=facts.type.kind is Kind.FLOAT,
             narrow=_narrow(facts, exact=exact),
+            present=not facts.nullable and facts.type.kind is not Kind.FLOAT,
             bounds=bounds,
         )
         return self.add(statistic), grid, center
@@ -173,6 +175,7 @@ class Statistics:
             middles=middles,
             weighted=True,
             floating=Kind.FLOAT in (facts.type.kind, other_facts.type.kind),
+            present=not (facts.nullable or other_facts.nullable) and Kind.FLOAT not in (facts.type.kind, other_facts.type.kind),
             bounds=bounds,
             other_bounds=other_bounds,
         )
