@@ -253,6 +253,7 @@ class Scan:
     table: str
     columns: Mapping[str, str]
     source: str = ""  # its name in the warehouse, where that differs
+    texts: frozenset[str] = frozenset()  # ids of text columns, compared byte for byte whatever their collation
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,8 @@ def _replacement(node: exp.Expression, columns: Mapping[str, exp.Expression]) ->
     if not isinstance(node, exp.Column) or node.table or node.name not in columns:
         return None
     found = columns[node.name].copy()
-    return exp.Paren(this=found) if isinstance(found, (exp.Binary, exp.Unary, exp.Between, exp.In)) and node.parent is not None else found
+    operator = isinstance(found, (exp.Binary, exp.Unary, exp.Between, exp.In)) and not isinstance(found, exp.Collate)
+    return exp.Paren(this=found) if operator and node.parent is not None else found
 
 
 @dataclass(slots=True)
@@ -107,7 +108,19 @@ class _Block:
 
 
 def _trivial(expr: exp.Expression) -> bool:
-    return isinstance(expr, (exp.Column, exp.Literal, exp.Null, exp.Boolean))
+    return isinstance(expr, (exp.Column, exp.Literal, exp.Null, exp.Boolean, exp.Collate))
+
+
+def _bare(expr: exp.Expression) -> bool:
+    return isinstance(expr, (exp.Column, exp.Collate))
+
+
+def _spelled(text: exp.Column, dialect: str) -> exp.Collate:
+    """A text column freed of its collation: equal means the same bytes."""
+    if dialect == "snowflake":
+        return exp.Collate(this=text, expression=exp.Literal.string(""))
+    # DuckDB collates VARCHAR alone: what is declared as text may be stored as ENUM or UUID.
+    return exp.Collate(this=exp.Cast(this=text, to=exp.DataType.build("TEXT")), expression=exp.to_identifier("C", quoted=True))
 
 
 def _uses(exprs: Iterator[exp.Expression]) -> dict[str, int]:
@@ -187,10 +200,11 @@ class _Renderer:
                 parts = [identifier(part, self._dialect) for part in (rel.source or rel.table).split(".")]
                 table = exp.Table(this=parts[-1], db=parts[-2] if len(parts) > 1 else None, catalog=parts[-3] if len(parts) > 2 else None)
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(alias)))
-                return _Block(
-                    table,
-                    {id_: exp.column(identifier(name, self._dialect), table=exp.to_identifier(alias)) for id_, name in rel.columns.items()},
-                )
+                columns: dict[str, exp.Expression] = {}
+                for id_, name in rel.columns.items():
+                    plain = exp.column(identifier(name, self._dialect), table=exp.to_identifier(alias))
+                    columns[id_] = _spelled(plain, self._dialect) if id_ in rel.texts else plain
+                return _Block(table, columns)
             case Constants():
                 return self._constants(rel)
             case Filter():
@@ -259,7 +273,7 @@ class _Renderer:
     def _side(self, rel: Rel) -> _Block:
         """A join operand: a plain table where possible, else a derived table."""
         block = self._block(rel)
-        if block.open and not block.where and not block.joins and all(isinstance(e, exp.Column) for e in block.columns.values()):
+        if block.open and not block.where and not block.joins and all(map(_bare, block.columns.values())):
             return block
         return self._closed(block)
 
@@ -276,7 +290,7 @@ class _Renderer:
             return block
         left = self._block(rel.left)
         extendable = left.open and not left.where and rel.kind in ("inner", "cross", "left")
-        if not extendable or not all(isinstance(e, exp.Column) for e in left.columns.values()):
+        if not extendable or not all(map(_bare, left.columns.values())):
             left = self._closed(left)
         right = self._side(rel.right)
         left.columns |= right.columns

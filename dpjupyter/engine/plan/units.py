@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.model import Aggregate, Call, Facts, Filter, Join, Project, Rel, Scan
+from dpjupyter.engine.model import Aggregate, Call, Facts, Filter, Join, Kind, Project, Rel, Scan
 from dpjupyter.engine.plan.relation import Relation, Unit
 from dpjupyter.engine.policy import Policy, Table
 from dpjupyter.engine.render import column
@@ -21,12 +21,18 @@ def scan(rel: Scan, policy: Policy) -> Relation:
     by_name = {name: id_ for id_, name in rel.columns.items()}
     declared = frozenset(frozenset(by_name[c] for c in key) for key in table.keys if all(c in by_name for c in key))
     enforced = declared if policy.keys_hold(rel.table) else frozenset[frozenset[str]]()
+    rel = replace(rel, texts=_texts(rel, table))
     if not table.private:
         return Relation(rel, facts, unique=declared, enforced=enforced, cap=table.rows)
     unit = _unit(rel, table, policy, by_name)
     for id_ in unit.ids | ({unit.path[0]} if unit.path else set()):
         facts[id_] = replace(facts[id_], from_unit=True)
     return Relation(rel, facts, unit, frozenset({rel.table}), unique=declared, enforced=enforced)
+
+
+def _texts(rel: Scan, table: Table) -> frozenset[str]:
+    """Text columns: under a collation that holds 'Bern' and 'BERN' equal, keys and units of different people would meet."""
+    return frozenset(id_ for id_, name in rel.columns.items() if table.columns[name].sql_type.kind is Kind.TEXT)
 
 
 def _unit(rel: Scan, table: Table, policy: Policy, by_name: dict[str, str]) -> Unit:
@@ -74,7 +80,8 @@ class Units:
         unit_column = table.unit.path[0].column if table.unit.path else table.unit.column
         key_id, link_id = self._fresh(), self._fresh()
         names = {key_id: key, link_id: unit_column} if key != unit_column else {key_id: key}
-        rel: Rel = Scan(name, names, table.source)
+        scanned = Scan(name, names, table.source)
+        rel: Rel = replace(scanned, texts=_texts(scanned, table))
         link_id = link_id if link_id in names else key_id
         tables = frozenset({name})
         if table.unit.path:

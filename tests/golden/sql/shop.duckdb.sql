@@ -1,12 +1,12 @@
 -- people: SELECT segment, COUNT(*) AS n FROM customers GROUP BY segment ORDER BY segment
 SELECT
-  t1."segment" AS c7,
+  CAST(t1."segment" AS TEXT) COLLATE "C" AS c7,
   COUNT(*) AS m0_s0
 FROM "customers" AS t1
 WHERE
   NOT t1."customer_id" IS NULL
 GROUP BY
-  t1."segment";
+  CAST(t1."segment" AS TEXT) COLLATE "C";
 
 -- orders: SELECT status, COUNT(*) AS n, SUM(shipping) AS s FROM orders GROUP BY status ORDER BY status
 SELECT
@@ -24,7 +24,7 @@ SELECT
 FROM (
   SELECT
     t1."customer_id" AS c100015,
-    t1."status" AS c7,
+    CAST(t1."status" AS TEXT) COLLATE "C" AS c7,
     COUNT(*) AS c100017,
     SUM(t1."shipping") AS c100019
   FROM "orders" AS t1
@@ -32,7 +32,7 @@ FROM (
     NOT t1."customer_id" IS NULL
   GROUP BY
     t1."customer_id",
-    t1."status"
+    CAST(t1."status" AS TEXT) COLLATE "C"
 ) AS t2
 GROUP BY
   t2.c7;
@@ -154,45 +154,39 @@ SELECT
   SUM(CASE WHEN t4.c100024 > 20 THEN 20 ELSE t4.c100024 END) AS m0_s0,
   SUM(
     CAST(CASE
-      WHEN t4.c100028 IS NULL
+      WHEN t4.c100027 IS NULL
       THEN 0
-      WHEN t4.c100028 < (
+      WHEN t4.c100027 < (
         -25000
       )
       THEN (
         -25000
       )
-      WHEN t4.c100028 > 25000
+      WHEN t4.c100027 > 25000
       THEN 25000
-      ELSE t4.c100028
+      ELSE t4.c100027
     END AS BIGINT)
   ) AS m0_s1
 FROM (
   SELECT
     t2.c100022 AS c100022,
-    t3."segment" AS c13,
+    CAST(t3."segment" AS TEXT) COLLATE "C" AS c13,
     t2.c100024 AS c100024,
     t2.c100026 AS c100026,
-    t2.c100027 AS c100027,
     CASE
-      WHEN t2.c100027 > 20
-      THEN ROUND(
-        CAST((
-          t2.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t2.c100027 AS DECIMAL(18, 0))
-        ) AS DOUBLE) * 100.0e0 * 20.0e0 / NULLIF(CAST(t2.c100027 AS DOUBLE), 0)
-      )
-      ELSE ROUND(
-        CAST((
-          t2.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t2.c100027 AS DECIMAL(18, 0))
-        ) AS DOUBLE) * 100.0e0
-      )
-    END AS c100028
+      WHEN t2.c100024 > 20
+      THEN CAST((
+        t2.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t2.c100024 AS DECIMAL(18, 0))
+      ) AS DOUBLE) * 100.0e0 * 20.0e0 / NULLIF(CAST(t2.c100024 AS DOUBLE), 0)
+      ELSE CAST((
+        t2.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t2.c100024 AS DECIMAL(18, 0))
+      ) AS DOUBLE) * 100.0e0
+    END AS c100027
   FROM (
     SELECT
       t1."customer_id" AS c100022,
       COUNT(*) AS c100024,
-      SUM(t1."shipping") AS c100026,
-      COUNT(t1."shipping") AS c100027
+      SUM(t1."shipping") AS c100026
     FROM "orders" AS t1
     WHERE
       NOT t1."customer_id" IS NULL
@@ -216,7 +210,7 @@ FROM (
       t1."customer_id" AS c100010
     FROM "orders" AS t1
     WHERE
-      t1."channel" = 'web' AND NOT t1."customer_id" IS NULL
+      CAST(t1."channel" AS TEXT) COLLATE "C" = 'web' AND NOT t1."customer_id" IS NULL
     GROUP BY
       t1."customer_id"
   ) AS t2
@@ -229,32 +223,27 @@ FROM (
   SELECT
     SUM(
       CAST(CASE
-        WHEN t4.c100016 IS NULL
+        WHEN t4.c100015 IS NULL
         THEN 0
-        WHEN t4.c100016 < 0
+        WHEN t4.c100015 < 0
         THEN 0
-        WHEN t4.c100016 > 1000000
+        WHEN t4.c100015 > 1000000
         THEN 1000000
-        ELSE t4.c100016
+        ELSE t4.c100015
       END AS BIGINT)
     ) AS m0_s0
   FROM (
     SELECT
       t3.c100010 AS c100013,
-      COUNT(t3.c100012) AS c100015,
       SUM(
-        CAST(ROUND(
-          CASE
-            WHEN t3.c100012 IS NULL
-            THEN NULL
-            WHEN t3.c100012 <= 0.0e0
-            THEN 0.0e0
-            WHEN t3.c100012 >= 10000.0e0
-            THEN 10000.0e0
-            ELSE CAST(t3.c100012 AS DOUBLE)
-          END * 2.0e0
-        ) AS BIGINT)
-      ) AS c100016
+        CAST(CASE
+          WHEN t3.c100012 <= 0
+          THEN 0.0e0
+          WHEN t3.c100012 >= 10000
+          THEN 10000.0e0
+          ELSE CAST(t3.c100012 AS DOUBLE)
+        END * 2.0e0 AS BIGINT)
+      ) AS c100015
     FROM (
       SELECT
         t1."quantity" AS c4,
@@ -277,21 +266,20 @@ SELECT
   t4.c11 AS c11,
   SUM(
     CAST(CASE
-      WHEN t4.c100021 IS NULL
+      WHEN t4.c100020 IS NULL
       THEN 0
-      WHEN t4.c100021 < 0
+      WHEN t4.c100020 < 0
       THEN 0
-      WHEN t4.c100021 > 1000
+      WHEN t4.c100020 > 1000
       THEN 1000
-      ELSE t4.c100021
+      ELSE t4.c100020
     END AS BIGINT)
   ) AS m0_s0
 FROM (
   SELECT
     t3."customer_id" AS c100018,
-    t2."category" AS c11,
-    COUNT(t1."quantity") AS c100020,
-    SUM(t1."quantity") AS c100021
+    CAST(t2."category" AS TEXT) COLLATE "C" AS c11,
+    SUM(t1."quantity") AS c100020
   FROM "order_lines" AS t1
   JOIN "products" AS t2
     ON t1."product_id" = t2."product_id"
@@ -301,7 +289,7 @@ FROM (
     NOT t3."customer_id" IS NULL
   GROUP BY
     t3."customer_id",
-    t2."category"
+    CAST(t2."category" AS TEXT) COLLATE "C"
 ) AS t4
 GROUP BY
   t4.c11;
@@ -466,26 +454,26 @@ SELECT
   t2.c10 AS c10
 FROM (
   SELECT
-    t1."category" AS c8,
+    CAST(t1."category" AS TEXT) COLLATE "C" AS c8,
     COUNT(*) AS c9,
     AVG(t1."list_price") AS c10
   FROM "products" AS t1
   GROUP BY
-    t1."category"
+    CAST(t1."category" AS TEXT) COLLATE "C"
 ) AS t2
 ORDER BY
   t2.c8;
 
 -- cities: SELECT city, COUNT(*) AS n FROM customers GROUP BY city ORDER BY n DESC, city
 SELECT
-  t1."city" AS c7,
+  CAST(t1."city" AS TEXT) COLLATE "C" AS c7,
   COUNT(*) AS m0_s0,
   COUNT(*) AS m0_s1
 FROM "customers" AS t1
 WHERE
   NOT t1."customer_id" IS NULL
 GROUP BY
-  t1."city";
+  CAST(t1."city" AS TEXT) COLLATE "C";
 
 -- rollup: SELECT channel, status, COUNT(*) AS n FROM orders GROUP BY ROLLUP (channel, status) ORDER BY 1, 2
 SELECT
@@ -495,16 +483,16 @@ SELECT
 FROM (
   SELECT
     t1."customer_id" AS c100031,
-    t1."channel" AS c100013,
-    t1."status" AS c100014,
+    CAST(t1."channel" AS TEXT) COLLATE "C" AS c100013,
+    CAST(t1."status" AS TEXT) COLLATE "C" AS c100014,
     COUNT(*) AS c100033
   FROM "orders" AS t1
   WHERE
     NOT t1."customer_id" IS NULL
   GROUP BY
     t1."customer_id",
-    t1."channel",
-    t1."status"
+    CAST(t1."channel" AS TEXT) COLLATE "C",
+    CAST(t1."status" AS TEXT) COLLATE "C"
 ) AS t2
 GROUP BY
   t2.c100013,
@@ -515,14 +503,14 @@ SELECT
 FROM (
   SELECT
     t1."customer_id" AS c100034,
-    t1."channel" AS c100017,
+    CAST(t1."channel" AS TEXT) COLLATE "C" AS c100017,
     COUNT(*) AS c100036
   FROM "orders" AS t1
   WHERE
     NOT t1."customer_id" IS NULL
   GROUP BY
     t1."customer_id",
-    t1."channel"
+    CAST(t1."channel" AS TEXT) COLLATE "C"
 ) AS t2
 GROUP BY
   t2.c100017;
@@ -572,45 +560,39 @@ FROM (
       t3.c100020 AS c100020,
       t3.c100021 AS c100021,
       CASE
-        WHEN t3.c100020 > 50
-        THEN ROUND(
-          CAST((
-            t3.c100021 - CAST(8192 AS INT128) * CAST(t3.c100020 AS INT128)
-          ) AS DOUBLE) * 50.0e0 / NULLIF(CAST(t3.c100020 AS DOUBLE), 0)
-        )
+        WHEN t3.c100021 > 50
+        THEN CAST((
+          t3.c100020 - CAST(8192 AS INT128) * CAST(t3.c100021 AS INT128)
+        ) AS DOUBLE) * 50.0e0 / NULLIF(CAST(t3.c100021 AS DOUBLE), 0)
         ELSE CAST((
-          t3.c100021 - CAST(8192 AS INT128) * CAST(t3.c100020 AS INT128)
+          t3.c100020 - CAST(8192 AS INT128) * CAST(t3.c100021 AS INT128)
         ) AS DOUBLE)
       END AS c100022
     FROM (
       SELECT
         t2."customer_id" AS c100016,
         COUNT(t1."discount") AS c100018,
-        COUNT(
-          CAST(ROUND(
-            CASE
-              WHEN t1."discount" IS NULL OR t1."discount" = CAST('NaN' AS DOUBLE)
-              THEN NULL
-              WHEN t1."discount" <= 0.0e0
-              THEN 0.0e0
-              WHEN t1."discount" >= 0.5e0
-              THEN 0.5e0
-              ELSE CAST(t1."discount" AS DOUBLE)
-            END * 32768.0e0
-          ) AS BIGINT)
-        ) AS c100020,
         SUM(
-          CAST(ROUND(
-            CASE
-              WHEN t1."discount" IS NULL OR t1."discount" = CAST('NaN' AS DOUBLE)
-              THEN NULL
-              WHEN t1."discount" <= 0.0e0
-              THEN 0.0e0
-              WHEN t1."discount" >= 0.5e0
-              THEN 0.5e0
-              ELSE CAST(t1."discount" AS DOUBLE)
-            END * 32768.0e0
-          ) AS BIGINT)
+          CAST(CASE
+            WHEN t1."discount" = CAST('NaN' AS DOUBLE)
+            THEN NULL
+            WHEN t1."discount" <= 0.0e0
+            THEN 0.0e0
+            WHEN t1."discount" >= 0.5e0
+            THEN 0.5e0
+            ELSE CAST(t1."discount" AS DOUBLE)
+          END * 32768.0e0 AS BIGINT)
+        ) AS c100020,
+        COUNT(
+          CAST(CASE
+            WHEN t1."discount" = CAST('NaN' AS DOUBLE)
+            THEN NULL
+            WHEN t1."discount" <= 0.0e0
+            THEN 0.0e0
+            WHEN t1."discount" >= 0.5e0
+            THEN 0.5e0
+            ELSE CAST(t1."discount" AS DOUBLE)
+          END * 32768.0e0 AS BIGINT)
         ) AS c100021
       FROM "order_lines" AS t1
       JOIN "orders" AS t2
@@ -637,9 +619,10 @@ FROM (
     WHERE
       (
         (
-          t1."status" IN ('returned', 'cancelled')
-        ) AND (
-          t1."channel" LIKE 'w%'
+          CAST(t1."status" AS TEXT) COLLATE "C" IN ('returned', 'cancelled')
+        )
+        AND (
+          CAST(t1."channel" AS TEXT) COLLATE "C" LIKE 'w%'
         )
       )
       AND NOT t1."customer_id" IS NULL
@@ -661,7 +644,8 @@ FROM (
         1 AS one
       FROM "orders" AS t2
       WHERE
-        t2."status" = 'returned' AND t2."customer_id" = t1."customer_id"
+        CAST(t2."status" AS TEXT) COLLATE "C" = 'returned'
+        AND t2."customer_id" = t1."customer_id"
     )
     AND NOT t1."customer_id" IS NULL
 ) AS t3;

@@ -7,14 +7,14 @@ WITH s1 AS (
   FROM (
     SELECT
       t1."CUSTOMER_ID" AS c100012,
-      t1."SEGMENT" AS c7,
+      COLLATE(t1."SEGMENT", '') AS c7,
       COUNT(*) AS c100014
     FROM "CUSTOMERS" AS t1
     WHERE
       NOT t1."CUSTOMER_ID" IS NULL
     GROUP BY
       t1."CUSTOMER_ID",
-      t1."SEGMENT"
+      COLLATE(t1."SEGMENT", '')
   ) AS t2
 ), s2 AS (
   SELECT
@@ -94,7 +94,7 @@ SELECT
 FROM (
   SELECT
     t1."CUSTOMER_ID" AS c100015,
-    t1."STATUS" AS c7,
+    COLLATE(t1."STATUS", '') AS c7,
     COUNT(*) AS c100017,
     SUM(CAST(t1."SHIPPING" AS DECIMAL(38, 2))) AS c100019
   FROM "ORDERS" AS t1
@@ -102,7 +102,7 @@ FROM (
     NOT t1."CUSTOMER_ID" IS NULL
   GROUP BY
     t1."CUSTOMER_ID",
-    t1."STATUS"
+    COLLATE(t1."STATUS", '')
 ) AS t2
 GROUP BY
   t2.c7;
@@ -212,17 +212,17 @@ SELECT
   SUM(CAST(CASE WHEN t4.c100024 > 20 THEN 20 ELSE t4.c100024 END AS DECIMAL(38, 0))) AS m0_s0,
   SUM(
     CAST(CAST(CASE
-      WHEN t4.c100028 IS NULL
+      WHEN t4.c100027 IS NULL
       THEN 0
-      WHEN t4.c100028 < (
+      WHEN t4.c100027 < (
         -25000
       )
       THEN (
         -25000
       )
-      WHEN t4.c100028 > 25000
+      WHEN t4.c100027 > 25000
       THEN 25000
-      ELSE t4.c100028
+      ELSE t4.c100027
     END AS BIGINT) AS DECIMAL(38, 0))
   ) AS m0_s1
 FROM (
@@ -231,27 +231,21 @@ FROM (
     t3.c13 AS c13,
     t3.c100024 AS c100024,
     t3.c100026 AS c100026,
-    t3.c100027 AS c100027,
     CASE
-      WHEN t3.c100027 > 20
-      THEN ROUND(
-        CAST((
-          t3.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t3.c100027 AS DECIMAL(18, 0))
-        ) AS DOUBLE) * 100.0e0 * 20.0e0 / NULLIF(CAST(t3.c100027 AS DOUBLE), 0)
-      )
-      ELSE ROUND(
-        CAST((
-          t3.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t3.c100027 AS DECIMAL(18, 0))
-        ) AS DOUBLE) * 100.0e0
-      )
-    END AS c100028
+      WHEN t3.c100024 > 20
+      THEN CAST((
+        t3.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t3.c100024 AS DECIMAL(18, 0))
+      ) AS DOUBLE) * 100.0e0 * 20.0e0 / NULLIF(CAST(t3.c100024 AS DOUBLE), 0)
+      ELSE CAST((
+        t3.c100026 - CAST('12.50' AS DECIMAL(18, 2)) * CAST(t3.c100024 AS DECIMAL(18, 0))
+      ) AS DOUBLE) * 100.0e0
+    END AS c100027
   FROM (
     SELECT
       t1."CUSTOMER_ID" AS c100022,
-      t2."SEGMENT" AS c13,
+      COLLATE(t2."SEGMENT", '') AS c13,
       COUNT(*) AS c100024,
-      SUM(CAST(t1."SHIPPING" AS DECIMAL(38, 2))) AS c100026,
-      COUNT(t1."SHIPPING") AS c100027
+      SUM(CAST(t1."SHIPPING" AS DECIMAL(38, 2))) AS c100026
     FROM "ORDERS" AS t1
     JOIN "CUSTOMERS" AS t2
       ON t1."CUSTOMER_ID" = t2."CUSTOMER_ID"
@@ -259,7 +253,7 @@ FROM (
       NOT t1."CUSTOMER_ID" IS NULL
     GROUP BY
       t1."CUSTOMER_ID",
-      t2."SEGMENT"
+      COLLATE(t2."SEGMENT", '')
   ) AS t3
 ) AS t4
 GROUP BY
@@ -276,7 +270,7 @@ FROM (
       t1."CUSTOMER_ID" AS c100010
     FROM "ORDERS" AS t1
     WHERE
-      t1."CHANNEL" = 'web' AND NOT t1."CUSTOMER_ID" IS NULL
+      COLLATE(t1."CHANNEL", '') = 'web' AND NOT t1."CUSTOMER_ID" IS NULL
     GROUP BY
       t1."CUSTOMER_ID"
   ) AS t2
@@ -289,32 +283,27 @@ FROM (
   SELECT
     SUM(
       CAST(CAST(CASE
-        WHEN t5.c100018 IS NULL
+        WHEN t5.c100017 IS NULL
         THEN 0
-        WHEN t5.c100018 < 0
+        WHEN t5.c100017 < 0
         THEN 0
-        WHEN t5.c100018 > 1000000
+        WHEN t5.c100017 > 1000000
         THEN 1000000
-        ELSE t5.c100018
+        ELSE t5.c100017
       END AS BIGINT) AS DECIMAL(38, 0))
     ) AS m0_s0
   FROM (
     SELECT
       t4.c100012 AS c100015,
-      COUNT(t4.c100014) AS c100017,
       SUM(
-        CAST(ROUND(
-          CASE
-            WHEN t4.c100014 IS NULL
-            THEN NULL
-            WHEN t4.c100014 <= 0.0e0
-            THEN 0.0e0
-            WHEN t4.c100014 >= 10000.0e0
-            THEN 10000.0e0
-            ELSE CAST(t4.c100014 AS DOUBLE)
-          END * 2.0e0
-        ) AS DECIMAL(38, 0))
-      ) AS c100018
+        CAST(CASE
+          WHEN t4.c100014 <= 0
+          THEN 0.0e0
+          WHEN t4.c100014 >= 10000
+          THEN 10000.0e0
+          ELSE CAST(t4.c100014 AS DOUBLE)
+        END * 2.0e0 AS DECIMAL(38, 0))
+      ) AS c100017
     FROM (
       SELECT
         t1."QUANTITY" AS c4,
@@ -346,21 +335,20 @@ SELECT
   t5.c11 AS c11,
   SUM(
     CAST(CAST(CASE
-      WHEN t5.c100023 IS NULL
+      WHEN t5.c100022 IS NULL
       THEN 0
-      WHEN t5.c100023 < 0
+      WHEN t5.c100022 < 0
       THEN 0
-      WHEN t5.c100023 > 1000
+      WHEN t5.c100022 > 1000
       THEN 1000
-      ELSE t5.c100023
+      ELSE t5.c100022
     END AS BIGINT) AS DECIMAL(38, 0))
   ) AS m0_s0
 FROM (
   SELECT
     t4.c100018 AS c100020,
-    t2."CATEGORY" AS c11,
-    COUNT(t1."QUANTITY") AS c100022,
-    SUM(CAST(t1."QUANTITY" AS DECIMAL(38, 0))) AS c100023
+    COLLATE(t2."CATEGORY", '') AS c11,
+    SUM(CAST(t1."QUANTITY" AS DECIMAL(38, 0))) AS c100022
   FROM "ORDER_LINES" AS t1
   JOIN "PRODUCTS" AS t2
     ON t1."PRODUCT_ID" = t2."PRODUCT_ID"
@@ -379,7 +367,7 @@ FROM (
     NOT t4.c100018 IS NULL
   GROUP BY
     t4.c100018,
-    t2."CATEGORY"
+    COLLATE(t2."CATEGORY", '')
 ) AS t5
 GROUP BY
   t5.c11;
@@ -452,7 +440,7 @@ FROM (
       t2.c100018 AS c100018,
       CASE
         WHEN t2.c100016 > 1
-        THEN ROUND(CAST(t2.c100018 AS DOUBLE) * 1.0e0 / NULLIF(CAST(t2.c100016 AS DOUBLE), 0))
+        THEN CAST(t2.c100018 AS DOUBLE) * 1.0e0 / NULLIF(CAST(t2.c100016 AS DOUBLE), 0)
         ELSE CAST(t2.c100018 AS DOUBLE)
       END AS c100019
     FROM (
@@ -570,12 +558,12 @@ SELECT
   t2.c10 AS c10
 FROM (
   SELECT
-    t1."CATEGORY" AS c8,
+    COLLATE(t1."CATEGORY", '') AS c8,
     COUNT(*) AS c9,
     AVG(t1."LIST_PRICE") AS c10
   FROM "PRODUCTS" AS t1
   GROUP BY
-    t1."CATEGORY"
+    COLLATE(t1."CATEGORY", '')
 ) AS t2
 ORDER BY
   t2.c8;
@@ -589,14 +577,14 @@ WITH s1 AS (
   FROM (
     SELECT
       t1."CUSTOMER_ID" AS c100012,
-      t1."CITY" AS c7,
+      COLLATE(t1."CITY", '') AS c7,
       COUNT(*) AS c100014
     FROM "CUSTOMERS" AS t1
     WHERE
       NOT t1."CUSTOMER_ID" IS NULL
     GROUP BY
       t1."CUSTOMER_ID",
-      t1."CITY"
+      COLLATE(t1."CITY", '')
   ) AS t2
 ), s2 AS (
   SELECT
@@ -669,16 +657,16 @@ SELECT
 FROM (
   SELECT
     t1."CUSTOMER_ID" AS c100031,
-    t1."CHANNEL" AS c100013,
-    t1."STATUS" AS c100014,
+    COLLATE(t1."CHANNEL", '') AS c100013,
+    COLLATE(t1."STATUS", '') AS c100014,
     COUNT(*) AS c100033
   FROM "ORDERS" AS t1
   WHERE
     NOT t1."CUSTOMER_ID" IS NULL
   GROUP BY
     t1."CUSTOMER_ID",
-    t1."CHANNEL",
-    t1."STATUS"
+    COLLATE(t1."CHANNEL", ''),
+    COLLATE(t1."STATUS", '')
 ) AS t2
 GROUP BY
   t2.c100013,
@@ -689,14 +677,14 @@ SELECT
 FROM (
   SELECT
     t1."CUSTOMER_ID" AS c100034,
-    t1."CHANNEL" AS c100017,
+    COLLATE(t1."CHANNEL", '') AS c100017,
     COUNT(*) AS c100036
   FROM "ORDERS" AS t1
   WHERE
     NOT t1."CUSTOMER_ID" IS NULL
   GROUP BY
     t1."CUSTOMER_ID",
-    t1."CHANNEL"
+    COLLATE(t1."CHANNEL", '')
 ) AS t2
 GROUP BY
   t2.c100017;
@@ -746,45 +734,39 @@ FROM (
       t4.c100022 AS c100022,
       t4.c100023 AS c100023,
       CASE
-        WHEN t4.c100022 > 50
-        THEN ROUND(
-          CAST((
-            t4.c100023 - CAST(8192 AS DECIMAL(18, 0)) * CAST(t4.c100022 AS DECIMAL(18, 0))
-          ) AS DOUBLE) * 50.0e0 / NULLIF(CAST(t4.c100022 AS DOUBLE), 0)
-        )
+        WHEN t4.c100023 > 50
+        THEN CAST((
+          t4.c100022 - CAST(8192 AS DECIMAL(18, 0)) * CAST(t4.c100023 AS DECIMAL(18, 0))
+        ) AS DOUBLE) * 50.0e0 / NULLIF(CAST(t4.c100023 AS DOUBLE), 0)
         ELSE CAST((
-          t4.c100023 - CAST(8192 AS DECIMAL(18, 0)) * CAST(t4.c100022 AS DECIMAL(18, 0))
+          t4.c100022 - CAST(8192 AS DECIMAL(18, 0)) * CAST(t4.c100023 AS DECIMAL(18, 0))
         ) AS DOUBLE)
       END AS c100024
     FROM (
       SELECT
         t3.c100014 AS c100018,
         COUNT(t1."DISCOUNT") AS c100020,
-        COUNT(
-          CAST(ROUND(
-            CASE
-              WHEN t1."DISCOUNT" IS NULL OR t1."DISCOUNT" = CAST('NaN' AS DOUBLE)
-              THEN NULL
-              WHEN t1."DISCOUNT" <= 0.0e0
-              THEN 0.0e0
-              WHEN t1."DISCOUNT" >= 0.5e0
-              THEN 0.5e0
-              ELSE CAST(t1."DISCOUNT" AS DOUBLE)
-            END * 32768.0e0
-          ) AS BIGINT)
-        ) AS c100022,
         SUM(
-          CAST(ROUND(
-            CASE
-              WHEN t1."DISCOUNT" IS NULL OR t1."DISCOUNT" = CAST('NaN' AS DOUBLE)
-              THEN NULL
-              WHEN t1."DISCOUNT" <= 0.0e0
-              THEN 0.0e0
-              WHEN t1."DISCOUNT" >= 0.5e0
-              THEN 0.5e0
-              ELSE CAST(t1."DISCOUNT" AS DOUBLE)
-            END * 32768.0e0
-          ) AS DECIMAL(38, 0))
+          CAST(CASE
+            WHEN t1."DISCOUNT" = CAST('NaN' AS DOUBLE)
+            THEN NULL
+            WHEN t1."DISCOUNT" <= 0.0e0
+            THEN 0.0e0
+            WHEN t1."DISCOUNT" >= 0.5e0
+            THEN 0.5e0
+            ELSE CAST(t1."DISCOUNT" AS DOUBLE)
+          END * 32768.0e0 AS DECIMAL(38, 0))
+        ) AS c100022,
+        COUNT(
+          CAST(CASE
+            WHEN t1."DISCOUNT" = CAST('NaN' AS DOUBLE)
+            THEN NULL
+            WHEN t1."DISCOUNT" <= 0.0e0
+            THEN 0.0e0
+            WHEN t1."DISCOUNT" >= 0.5e0
+            THEN 0.5e0
+            ELSE CAST(t1."DISCOUNT" AS DOUBLE)
+          END * 32768.0e0 AS BIGINT)
         ) AS c100023
       FROM "ORDER_LINES" AS t1
       JOIN (
@@ -820,9 +802,10 @@ FROM (
     WHERE
       (
         (
-          t1."STATUS" IN ('returned', 'cancelled')
-        ) AND (
-          t1."CHANNEL" LIKE 'w%'
+          COLLATE(t1."STATUS", '') IN ('returned', 'cancelled')
+        )
+        AND (
+          COLLATE(t1."CHANNEL", '') LIKE 'w%'
         )
       )
       AND NOT t1."CUSTOMER_ID" IS NULL
@@ -848,7 +831,7 @@ FROM (
           1 AS one
         FROM "ORDERS" AS t2
         WHERE
-          t2."STATUS" = 'returned' AND t2."CUSTOMER_ID" = t1."CUSTOMER_ID"
+          COLLATE(t2."STATUS", '') = 'returned' AND t2."CUSTOMER_ID" = t1."CUSTOMER_ID"
       )
       AND NOT t1."CUSTOMER_ID" IS NULL
     GROUP BY

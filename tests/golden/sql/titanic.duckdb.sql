@@ -12,17 +12,15 @@ SELECT
   t1."pclass" AS c12,
   COUNT(*) AS m0_s0,
   SUM(
-    CAST(ROUND(
-      CASE
-        WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t1."fare" <= 0.0e0
-        THEN 0.0e0
-        WHEN t1."fare" >= 600.0e0
-        THEN 600.0e0
-        ELSE CAST(t1."fare" AS DOUBLE)
-      END * 1024.0e0
-    ) AS BIGINT) - 307200
+    CAST(CASE
+      WHEN t1."fare" = CAST('NaN' AS DOUBLE)
+      THEN NULL
+      WHEN t1."fare" <= 0.0e0
+      THEN 0.0e0
+      WHEN t1."fare" >= 600.0e0
+      THEN 600.0e0
+      ELSE CAST(t1."fare" AS DOUBLE)
+    END * 1024.0e0 AS BIGINT) - 307200
   ) AS m0_s1
 FROM "passengers" AS t1
 GROUP BY
@@ -30,7 +28,7 @@ GROUP BY
 
 -- sums: SELECT sex, SUM(survived) AS alive, SUM(fare) AS paid, COUNT(age) AS known FROM passengers GROUP BY sex ORDER BY sex
 SELECT
-  t1."sex" AS c12,
+  CAST(t1."sex" AS TEXT) COLLATE "C" AS c12,
   SUM(
     CASE
       WHEN t1."survived" IS NULL
@@ -43,22 +41,20 @@ SELECT
     END
   ) AS m0_s0,
   SUM(
-    CAST(ROUND(
-      CASE
-        WHEN t1."fare" IS NULL OR t1."fare" = CAST('NaN' AS DOUBLE)
-        THEN NULL
-        WHEN t1."fare" <= 0.0e0
-        THEN 0.0e0
-        WHEN t1."fare" >= 600.0e0
-        THEN 600.0e0
-        ELSE CAST(t1."fare" AS DOUBLE)
-      END * 1024.0e0
-    ) AS BIGINT)
+    CAST(CASE
+      WHEN t1."fare" = CAST('NaN' AS DOUBLE)
+      THEN NULL
+      WHEN t1."fare" <= 0.0e0
+      THEN 0.0e0
+      WHEN t1."fare" >= 600.0e0
+      THEN 600.0e0
+      ELSE CAST(t1."fare" AS DOUBLE)
+    END * 1024.0e0 AS BIGINT)
   ) AS m0_s1,
   COUNT(t1."age") AS m0_s2
 FROM "passengers" AS t1
 GROUP BY
-  t1."sex";
+  CAST(t1."sex" AS TEXT) COLLATE "C";
 
 -- filter: SELECT COUNT(*) AS n FROM passengers WHERE age BETWEEN 20 AND 30 AND sex = 'female'
 SELECT
@@ -70,13 +66,14 @@ FROM (
   WHERE
     (
       t1."age" BETWEEN 20 AND 30
-    ) AND t1."sex" = 'female'
+    )
+    AND CAST(t1."sex" AS TEXT) COLLATE "C" = 'female'
 ) AS t2;
 
 -- two keys: SELECT pclass, sex, AVG(survived) AS rate FROM passengers GROUP BY pclass, sex ORDER BY 1, 2
 SELECT
   t1."pclass" AS c12,
-  t1."sex" AS c13,
+  CAST(t1."sex" AS TEXT) COLLATE "C" AS c13,
   COUNT(*) AS m0_s0,
   SUM(
     CASE
@@ -92,7 +89,7 @@ SELECT
 FROM "passengers" AS t1
 GROUP BY
   t1."pclass",
-  t1."sex";
+  CAST(t1."sex" AS TEXT) COLLATE "C";
 
 -- case: SELECT CASE WHEN age < 18 THEN 'child' WHEN age >= 18 THEN 'adult' ELSE 'unknown' END AS who, COUNT(*) AS n FROM passengers GROUP BY 1 ORDER BY 1
 SELECT
@@ -134,52 +131,48 @@ FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
-      CAST(ROUND(
-        CASE
-          WHEN t2.c9 IS NULL OR t2.c9 = CAST('NaN' AS DOUBLE)
-          THEN NULL
-          WHEN t2.c9 <= 0.0e0
-          THEN 0.0e0
-          WHEN t2.c9 >= 600.0e0
-          THEN 600.0e0
-          ELSE CAST(t2.c9 AS DOUBLE)
-        END * 1024.0e0
-      ) AS BIGINT) - 307200
+      CAST(CASE
+        WHEN t2.c9 = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t2.c9 <= 0.0e0
+        THEN 0.0e0
+        WHEN t2.c9 >= 600.0e0
+        THEN 600.0e0
+        ELSE CAST(t2.c9 AS DOUBLE)
+      END * 1024.0e0 AS BIGINT) - 307200
     ) AS m0_s1,
     SUM(
       CASE
-        WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) IS NULL
+        WHEN CAST(t2.c100022 * t2.c100022 * 64.0e0 AS BIGINT) IS NULL
         THEN 0
-        WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) < 0
+        WHEN CAST(t2.c100022 * t2.c100022 * 64.0e0 AS BIGINT) < 0
         THEN 0
-        WHEN CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT) > 5760001
+        WHEN CAST(t2.c100022 * t2.c100022 * 64.0e0 AS BIGINT) > 5760001
         THEN 5760001
-        ELSE CAST(ROUND(t2.c100022 * t2.c100022 * 64.0e0) AS BIGINT)
+        ELSE CAST(t2.c100022 * t2.c100022 * 64.0e0 AS BIGINT)
       END
     ) AS m0_s2,
     COUNT(t2.c6) AS m0_s3,
     SUM(
-      CAST(ROUND(
-        CASE
-          WHEN t2.c6 IS NULL OR t2.c6 = CAST('NaN' AS DOUBLE)
-          THEN NULL
-          WHEN t2.c6 <= 0.0e0
-          THEN 0.0e0
-          WHEN t2.c6 >= 100.0e0
-          THEN 100.0e0
-          ELSE CAST(t2.c6 AS DOUBLE)
-        END * 8192.0e0
-      ) AS BIGINT) - 409600
+      CAST(CASE
+        WHEN t2.c6 = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t2.c6 <= 0.0e0
+        THEN 0.0e0
+        WHEN t2.c6 >= 100.0e0
+        THEN 100.0e0
+        ELSE CAST(t2.c6 AS DOUBLE)
+      END * 8192.0e0 AS BIGINT) - 409600
     ) AS m0_s4,
     SUM(
       CASE
-        WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) IS NULL
+        WHEN CAST(t2.c100023 * t2.c100023 * 2048.0e0 AS BIGINT) IS NULL
         THEN 0
-        WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) < 0
+        WHEN CAST(t2.c100023 * t2.c100023 * 2048.0e0 AS BIGINT) < 0
         THEN 0
-        WHEN CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT) > 5120001
+        WHEN CAST(t2.c100023 * t2.c100023 * 2048.0e0 AS BIGINT) > 5120001
         THEN 5120001
-        ELSE CAST(ROUND(t2.c100023 * t2.c100023 * 2048.0e0) AS BIGINT)
+        ELSE CAST(t2.c100023 * t2.c100023 * 2048.0e0 AS BIGINT)
       END
     ) AS m0_s5
   FROM (
@@ -260,17 +253,15 @@ FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
-      CAST(ROUND(
-        CASE
-          WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
-          THEN NULL
-          WHEN t2.c100016 <= 0.0e0
-          THEN 0.0e0
-          WHEN t2.c100016 >= 100.0e0
-          THEN 100.0e0
-          ELSE CAST(t2.c100016 AS DOUBLE)
-        END * 8192.0e0
-      ) AS BIGINT) - 409600
+      CAST(CASE
+        WHEN t2.c100016 = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t2.c100016 <= 0.0e0
+        THEN 0.0e0
+        WHEN t2.c100016 >= 100.0e0
+        THEN 100.0e0
+        ELSE CAST(t2.c100016 AS DOUBLE)
+      END * 8192.0e0 AS BIGINT) - 409600
     ) AS m0_s1
   FROM (
     SELECT
@@ -290,17 +281,15 @@ FROM (
   SELECT
     COUNT(*) AS m0_s0,
     SUM(
-      CAST(ROUND(
-        CASE
-          WHEN t2.c100016 IS NULL OR t2.c100016 = CAST('NaN' AS DOUBLE)
-          THEN NULL
-          WHEN t2.c100016 <= 0.0e0
-          THEN 0.0e0
-          WHEN t2.c100016 >= 200.0e0
-          THEN 200.0e0
-          ELSE CAST(t2.c100016 AS DOUBLE)
-        END * 4096.0e0
-      ) AS BIGINT) - 409600
+      CAST(CASE
+        WHEN t2.c100016 = CAST('NaN' AS DOUBLE)
+        THEN NULL
+        WHEN t2.c100016 <= 0.0e0
+        THEN 0.0e0
+        WHEN t2.c100016 >= 200.0e0
+        THEN 200.0e0
+        ELSE CAST(t2.c100016 AS DOUBLE)
+      END * 4096.0e0 AS BIGINT) - 409600
     ) AS m0_s1
   FROM (
     SELECT
@@ -318,11 +307,11 @@ FROM (
 
 -- having: SELECT embarked, COUNT(*) AS n FROM passengers GROUP BY embarked HAVING COUNT(*) > 100 ORDER BY n DESC
 SELECT
-  t1."embarked" AS c12,
+  CAST(t1."embarked" AS TEXT) COLLATE "C" AS c12,
   COUNT(*) AS m0_s0
 FROM "passengers" AS t1
 GROUP BY
-  t1."embarked";
+  CAST(t1."embarked" AS TEXT) COLLATE "C";
 
 -- with: WITH a AS (SELECT pclass, COUNT(*) AS n FROM passengers GROUP BY pclass) SELECT MAX(n) AS top, SUM(n) AS total FROM a
 SELECT
@@ -340,12 +329,12 @@ FROM (
     COUNT(*) AS m0_d0s0
   FROM (
     SELECT
-      t1."deck" AS c100015
+      CAST(t1."deck" AS TEXT) COLLATE "C" AS c100015
     FROM "passengers" AS t1
     WHERE
-      NOT t1."deck" IS NULL
+      NOT CAST(t1."deck" AS TEXT) COLLATE "C" IS NULL
     GROUP BY
-      t1."deck"
+      CAST(t1."deck" AS TEXT) COLLATE "C"
   ) AS t2
 ) AS t3;
 
@@ -362,17 +351,17 @@ FROM (
 
 -- open key: SELECT UPPER(SUBSTR(name, 1, 1)) AS initial, COUNT(*) AS n FROM passengers GROUP BY 1 ORDER BY 1
 SELECT
-  UPPER(SUBSTRING(t1."name", 1, 1)) AS c12,
+  UPPER(SUBSTRING(CAST(t1."name" AS TEXT) COLLATE "C", 1, 1)) AS c12,
   COUNT(*) AS m0_s0,
   COUNT(*) AS m0_s1
 FROM "passengers" AS t1
 GROUP BY
-  UPPER(SUBSTRING(t1."name", 1, 1));
+  UPPER(SUBSTRING(CAST(t1."name" AS TEXT) COLLATE "C", 1, 1));
 
 -- coalesce: SELECT COALESCE(deck, '?') AS deck, COUNT(*) AS n FROM passengers GROUP BY 1 ORDER BY 1
 SELECT
-  COALESCE(t1."deck", '?') AS c12,
+  COALESCE(CAST(t1."deck" AS TEXT) COLLATE "C", '?') AS c12,
   COUNT(*) AS m0_s0
 FROM "passengers" AS t1
 GROUP BY
-  COALESCE(t1."deck", '?');
+  COALESCE(CAST(t1."deck" AS TEXT) COLLATE "C", '?');
