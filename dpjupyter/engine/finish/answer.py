@@ -17,7 +17,7 @@ from dpjupyter.engine.render import render
 Cell = tuple[float, float] | None
 
 
-def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0) -> Answer:
+def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0, intervals: bool = True) -> Answer:
     """Run the finishing query on the released tables and say how far each number may be off.
 
     Who paid is not part of it: the same answer is given to others who ask the same question.
@@ -26,6 +26,7 @@ def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0) -> Answer
         noisy: released tables.
         quote: the priced plan they were released under.
         timeout_s: the finishing query is interrupted after this.
+        intervals: whether to work out those of derived columns.
     Raises: duckdb.Error: the finishing query failed or took too long.
     """
     plan = quote.plan
@@ -38,7 +39,7 @@ def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0) -> Answer
         names, fetched = desk.rows(render(plan.finishing, "duckdb"))
         order = [names.index(output.id) for output in plan.outputs]
         rows = tuple(tuple(shown(row[n], output.type) for n, output in zip(order, plan.outputs, strict=True)) for row in fetched)
-        spread = replayed(desk, noisy, quote, loaded, rows)
+        spread = replayed(desk, noisy, quote, loaded, rows) if intervals else Replayed(0, frozenset(), [{}] * len(rows))
     return Answer(
         columns=tuple((output.name, output.type.text) for output in plan.outputs),
         rows=rows,

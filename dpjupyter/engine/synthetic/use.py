@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +76,7 @@ def prepare(sql: str, ask: Ask, twins: Twins, saved: Saved = nothing_saved) -> F
     policy = twins.policy
     bound = bind(parse(sql, policy.dialect, ask.parameters), policy, saved)
     read = _tables(bound, policy)
-    cards = tuple(twins.cards[name] for name in _with_twins(read, twins))
+    cards = usable(read, twins)
     derived = public_policy(policy, cards)
     again = bind(parse(sql, policy.dialect, ask.parameters), derived, saved)
     planned = _limited(plan(again, derived, replace(ask, max_rows=None, max_groups=None)), policy)
@@ -111,12 +111,12 @@ def _publics(read: list[str], policy: Policy) -> tuple[str, ...]:
     return tuple(name for name in read if not policy.tables[name].private)
 
 
-def _with_twins(read: list[str], twins: Twins) -> list[str]:
-    """Private tables of a question, all with twins that fit today's policy and each other.
+def usable(read: Iterable[str], twins: Twins) -> tuple[Card, ...]:
+    """Twins of the private ones among these tables; they fit today's policy and each other.
 
     Raises: AskRefused.
     """
-    private = [name for name in read if twins.policy.tables[name].private]
+    private = sorted(name for name in set(read) if twins.policy.tables[name].private)
     for name in private:
         card = twins.cards.get(name)
         if card is None:
@@ -126,7 +126,7 @@ def _with_twins(read: list[str], twins: Twins) -> list[str]:
         above = card.parent
         if above is not None and above.table in private and twins.cards[above.table].version != above.version:
             raise AskRefused(f"The twin of {name} belongs to an older twin of {above.table}: they cannot be joined.", hint=owner_hint(name))
-    return private
+    return tuple(twins.cards[name] for name in private)
 
 
 def owner_hint(table: str) -> str:
