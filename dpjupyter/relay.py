@@ -4,7 +4,8 @@ The browser never holds the gateway's token and never talks to the gateway. It a
 same origin and the same login as everything else in JupyterLab; the request is then made anew from the few
 parts allowed below, with the token of the connections file. No header, cookie or other path gets through.
 
-    GET  dpjupyter/api/connections      names and addresses in the connections file, never tokens
+    GET  dpjupyter/api/connections      names and addresses in the connections file and of gateways that
+                                        notebooks started (dpjupyter.lent), never tokens
     GET  dpjupyter/api/{catalog, budget/list, me, health}
     GET  dpjupyter/api/audit            the caller's own questions, newest first
     POST dpjupyter/api/quote            what a question would cost; nothing is run
@@ -32,6 +33,7 @@ from tornado import web
 from dpjupyter import __version__, connections, wire
 from dpjupyter.connections import Connection, is_loopback
 from dpjupyter.errors import BadRequest, DpError, GatewayUnreachable, NotConnected, Unauthorized
+from dpjupyter.lent import lent
 
 PREFIX = "dpjupyter/api"
 RESOURCE = "dpjupyter"  # what a Jupyter authorizer is asked about
@@ -224,16 +226,22 @@ def known() -> tuple[list[dict[str, Any]], str | None]:
     """
     file = connections.read()
     listed: list[dict[str, Any]] = [
-        {"name": name, "url": str(entry["url"]).rstrip("/"), "database": entry.get("database")} for name, entry in file.entries.items()
+        {"name": name, "alias": name, "url": str(entry["url"]).rstrip("/"), "database": entry.get("database")}
+        for name, entry in file.entries.items()
+    ]
+    borrowed: list[dict[str, Any]] = [
+        {"name": each.connection.name, "alias": each.alias, "url": each.connection.url, "database": each.connection.database}
+        for each in lent()
+        if each.connection.name not in file.entries
     ]
     default = file.default or (listed[0]["name"] if len(listed) == 1 else None)
     try:
         configured = connections.resolve()  # looks at the environment first, as %dpsql connect does
     except NotConnected:
-        return listed, default
+        return [*listed, *borrowed], default
     if configured.name not in file.entries:
-        listed.insert(0, {"name": configured.name, "url": configured.url, "database": configured.database})
-    return listed, configured.name
+        listed.insert(0, {"name": configured.name, "alias": configured.name, "url": configured.url, "database": configured.database})
+    return [*listed, *borrowed], configured.name
 
 
 def chosen(name: str | None) -> Connection:
@@ -247,6 +255,10 @@ def chosen(name: str | None) -> Connection:
             return configured
     if name is not None and "://" in name:
         raise NotConnected("connections are chosen by name")
+    if name is not None and name not in connections.names():
+        borrowed = next((each.connection for each in lent() if each.connection.name == name), None)
+        if borrowed is not None:
+            return borrowed
     return connections.resolve(name)
 
 

@@ -12,12 +12,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from dpjupyter import connections, wire
+from dpjupyter import connections, lent, wire
 from dpjupyter.demo import leash
 
 ANALYST, OWNER = "ada", "grace"
@@ -35,6 +36,7 @@ class Demo:
     url: str
     folder: Path  # databases, policies, ledger, tokens
     leash: subprocess.Popen[bytes] | None = None  # None: another process's own
+    lent: Path | None = None  # what Jupyter Server is told of it
 
     @property
     def connections_file(self) -> Path:
@@ -48,6 +50,8 @@ class Demo:
 
     def stop(self) -> None:
         """End the gateway; twice does no harm."""
+        if self.lent is not None:
+            lent.take_back(self.lent)
         if self.leash is not None:
             leash.stop(self.leash)
 
@@ -71,6 +75,8 @@ def connect() -> Demo:
     atexit.register(scratch.cleanup)
     atexit.register(demo.stop)  # runs first: last registered
     os.environ |= demo.environment
+    with suppress(OSError):  # the side panel and the price chip need it, the notebook does not
+        demo.lent = lent.lend(connections.read().entries)
     return demo
 
 

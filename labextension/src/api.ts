@@ -16,6 +16,8 @@ import type {
 /** A gateway the analyst's connections file names. */
 export interface IConnection {
   name: string;
+  /** What the process that made it calls it: differs from `name` for gateways that notebooks started. */
+  alias: string;
   url: string;
   database: string | null;
 }

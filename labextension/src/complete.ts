@@ -18,6 +18,9 @@ const KEYWORDS = (
   'OVER PARTITION ROLLUP CUBE GROUPING SETS'
 ).split(' ');
 
+/** The schema of tables kept with --save. */
+const SHELF = 'saved';
+
 /** One proposal. */
 export interface IProposal {
   label: string;
@@ -47,10 +50,18 @@ export function propose(
   const word = /"?[\w$]*$/.exec(before)?.[0] ?? '';
   const start = offset - word.length;
   const owner = /([A-Za-z_]\w*|"[^"]+")\.$/.exec(before.slice(0, before.length - word.length))?.[1];
-  const tables = database?.tables ?? [];
+  const tables = [...(database?.tables ?? []), ...kept(database)];
   const used = mentioned(cell.sql, tables);
   let items: IProposal[];
-  if (owner !== undefined) {
+  const shelf = /\bsaved\.([A-Za-z_]\w*)\.$/i.exec(
+    before.slice(0, before.length - word.length)
+  )?.[1];
+  if (owner?.toLowerCase() === SHELF) {
+    items = kept(database).map(table => ({ ...tableItem(table), ...bare(table) }));
+  } else if (shelf !== undefined) {
+    const table = kept(database).find(each => same(each.name, `${SHELF}.${shelf.toLowerCase()}`));
+    items = (table?.columns ?? []).map(column => columnItem(column, table));
+  } else if (owner !== undefined) {
     const table = used.get(plain(owner)) ?? tables.find(each => same(each.name, plain(owner)));
     items = (table?.columns ?? []).map(column => columnItem(column, table));
   } else if (/\b(from|join)\s+$/i.test(before.slice(0, before.length - word.length))) {
@@ -129,6 +140,34 @@ export function describe(column: ICatalogColumn): string {
   return parts.join(' ');
 }
 
+/** What the analyst kept, as tables named `saved.NAME`. */
+export function kept(database: ICatalogDatabase | null): ICatalogTable[] {
+  return (database?.saved ?? []).map(table => ({
+    name: `${SHELF}.${table.name}`,
+    private: false,
+    unit: null,
+    columns: table.columns,
+    keys: [],
+    max_rows: 1,
+    max_groups: 1,
+    min_units: 1,
+    open_keys: false,
+    description: `kept ${table.time}, ${table.rows} rows, free`,
+    synthetic: table.kind === 'synthetic'
+  }));
+}
+
+/** Whether this is one of them. */
+export function isKept(table: ICatalogTable): boolean {
+  return !table.private && table.name.startsWith(`${SHELF}.`);
+}
+
+/** The part of `saved.NAME` after the dot. */
+function bare(table: ICatalogTable): { label: string; insert: string } {
+  const name = table.name.slice(SHELF.length + 1);
+  return { label: name, insert: name };
+}
+
 function options(
   text: string,
   from: number,
@@ -164,11 +203,11 @@ function options(
 function mentioned(sql: string, tables: readonly ICatalogTable[]): Map<string, ICatalogTable> {
   const found = new Map<string, ICatalogTable>();
   for (const match of sql.matchAll(
-    /\b(?:from|join|,)\s+([A-Za-z_]\w*|"[^"]+")(?:\s+(?:as\s+)?([A-Za-z_]\w*))?/gi
+    /\b(?:from|join|,)\s+((?:saved\.)?[A-Za-z_]\w*|"[^"]+")(?:\s+(?:as\s+)?([A-Za-z_]\w*))?/gi
   )) {
     const table = tables.find(each => same(each.name, plain(match[1] ?? '')));
     if (table !== undefined) {
-      found.set(table.name.toLowerCase(), table);
+      found.set(table.name.toLowerCase().split('.').pop() ?? '', table);
       const alias = match[2];
       if (alias !== undefined && !KEYWORDS.includes(alias.toUpperCase())) {
         found.set(alias.toLowerCase(), table);
@@ -194,10 +233,15 @@ function columnItem(column: ICatalogColumn, table: ICatalogTable | undefined): I
 }
 
 function tableItem(table: ICatalogTable): IProposal {
-  const kind = table.private ? `private, unit: ${table.unit ?? 'row'}` : 'public';
+  const shelved = isKept(table);
+  const kind = table.private
+    ? `private, unit: ${table.unit ?? 'row'}`
+    : shelved
+      ? 'released before'
+      : 'public';
   return {
     label: table.name,
-    insert: sqlName(table.name),
+    insert: shelved ? table.name : sqlName(table.name),
     type: 'table',
     help: [kind, table.description].filter(Boolean).join('. ')
   };

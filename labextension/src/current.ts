@@ -76,6 +76,7 @@ export class Current {
     const url = said.url.replace(/\/$/, '');
     const match =
       known.find(each => each.name === said.connection && each.url === url) ??
+      known.find(each => each.alias === said.connection && each.url === url) ??
       known.find(each => each.url === url);
     if (match === undefined) {
       return {
@@ -112,7 +113,11 @@ export class Current {
 
   /** A kernel connected: perhaps to a gateway that was added to the file since. */
   private async _met(panel: NotebookPanel): Promise<void> {
-    if (this.of(panel).foreign !== null) {
+    // A gateway that a notebook started comes and goes with its kernel.
+    if (
+      this.of(panel).foreign !== null ||
+      this._store.connections.some(each => each.alias !== each.name)
+    ) {
       await this._store.reload();
     }
     const { connection } = this.of(panel);

@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { WHOLE } from './budget';
-import { describe } from './complete';
+import { describe, isKept, kept } from './complete';
 import { level, number, percent, recovery, share, sqlName } from './format';
 import type { IAuditRow, IBudgetRow, ICatalogDatabase, ICatalogTable } from './wire';
 
@@ -69,7 +69,7 @@ interface ITablesProps {
 export function Tables({ database, insert, trans }: ITablesProps): React.JSX.Element {
   return (
     <div className="dpj-tables">
-      {database.tables.map(table => (
+      {[...database.tables, ...kept(database)].map(table => (
         <Table
           key={table.name}
           table={table}
@@ -91,9 +91,12 @@ interface ITableProps {
 
 function Table({ table, insert, trans, isOpen }: ITableProps): React.JSX.Element {
   const unit = table.unit ?? 'row';
+  const saved = isKept(table);
   const kind = table.private
     ? trans.__('private, unit: %1', unit)
-    : trans.__('public: exact and free');
+    : saved
+      ? trans.__('kept by you: free')
+      : trans.__('public: exact and free');
   return (
     <details className="dpj-table" open={isOpen}>
       <summary>
@@ -105,6 +108,7 @@ function Table({ table, insert, trans, isOpen }: ITableProps): React.JSX.Element
         <li>
           <Insert
             name={table.name}
+            text={saved ? table.name : sqlName(table.name)}
             note={trans.__('table')}
             title={table.description}
             insert={insert}
@@ -115,6 +119,7 @@ function Table({ table, insert, trans, isOpen }: ITableProps): React.JSX.Element
           <li key={column.name}>
             <Insert
               name={column.name}
+              text={sqlName(column.name)}
               note={describe(column)}
               title={column.description}
               insert={insert}
@@ -123,7 +128,12 @@ function Table({ table, insert, trans, isOpen }: ITableProps): React.JSX.Element
           </li>
         ))}
       </ul>
-      {table.synthetic && (
+      {table.synthetic && saved && (
+        <p className="dpj-note">
+          {trans.__('Synthetic: computed from a twin, not from the data.')}
+        </p>
+      )}
+      {table.synthetic && !saved && (
         <p className="dpj-note">
           {trans.__('A synthetic twin is published: SELECT of rows and --synthetic are free.')}
         </p>
@@ -134,20 +144,22 @@ function Table({ table, insert, trans, isOpen }: ITableProps): React.JSX.Element
 
 interface IInsertProps {
   name: string;
+  /** What a click writes. */
+  text: string;
   note: string;
   title: string;
   insert: (text: string) => void;
   trans: TranslationBundle;
 }
 
-function Insert({ name, note, title, insert, trans }: IInsertProps): React.JSX.Element {
+function Insert({ name, text, note, title, insert, trans }: IInsertProps): React.JSX.Element {
   return (
     <button
       type="button"
       className="dpj-insert"
       title={[title, trans.__('Click to insert')].filter(Boolean).join('. ')}
       onClick={() => {
-        insert(sqlName(name));
+        insert(text);
       }}
     >
       <span className="dpj-column-name">{name}</span>

@@ -156,9 +156,9 @@ describe('Current', () => {
 
   beforeEach(async () => {
     server = new FakeServer();
-    const shop = { name: 'shop', url: HELLO.url, database: 'shop' };
+    const shop = { name: 'shop', alias: 'shop', url: HELLO.url, database: 'shop' };
     server.succeed('connections', {
-      connections: [{ name: 'work', url: HELLO.url, database: 'titanic' }, shop],
+      connections: [{ name: 'work', alias: 'work', url: HELLO.url, database: 'titanic' }, shop],
       default: 'work'
     });
     server.succeed('catalog', catalog);
@@ -189,6 +189,24 @@ describe('Current', () => {
     expect(current.get().connection).toBe('shop');
     kernel.say({ ...HELLO, connection: 'renamed' });
     expect(current.get().connection).toBe('work');
+  });
+
+  it('finds a gateway that the notebook started, by its own name for it', async () => {
+    const own = { url: 'http://127.0.0.1:7777', database: 'titanic' };
+    kernel.announce({ ...own, connection: 'owner' });
+    expect(current.get().foreign).toBe(own.url);
+    server.succeed('connections', {
+      connections: [
+        { name: 'titanic (process 7)', alias: 'titanic', ...own },
+        { name: 'owner (process 7)', alias: 'owner', ...own }
+      ],
+      default: null
+    });
+    kernel.say({ ...own, connection: 'owner' });
+    await store.reload();
+    expect(current.get()).toMatchObject({ connection: 'owner (process 7)', foreign: null });
+    kernel.say({ ...own, connection: 'titanic' });
+    expect(current.get().connection).toBe('titanic (process 7)');
   });
 
   it('says when the kernel talks to a gateway that is not configured', () => {

@@ -253,7 +253,7 @@ describe('proposals', () => {
   });
 
   it('proposes tables behind FROM and JOIN', () => {
-    expect(at('%%dpsql\nSELECT 1 FROM |').labels).toEqual(['passengers', 'ports']);
+    expect(at('%%dpsql\nSELECT 1 FROM |').labels).toEqual(['passengers', 'ports', 'saved.classes']);
     expect(at('%%dpsql\nSELECT 1 FROM pas|')).toMatchObject({
       labels: ['passengers'],
       replaced: 'pas'
@@ -268,6 +268,20 @@ describe('proposals', () => {
     ]);
     expect(at('%%dpsql\nSELECT ports.| FROM passengers').labels).toEqual(['port']);
     expect(at('%%dpsql\nSELECT nobody.| FROM passengers').labels).toEqual([]);
+  });
+
+  it('proposes what was kept with --save, and its columns', () => {
+    expect(at('%%dpsql\nSELECT 1 FROM sav|').items[0]).toMatchObject({
+      label: 'saved.classes',
+      insert: 'saved.classes'
+    });
+    expect(at('%%dpsql\nSELECT 1 FROM saved.|').items[0]).toMatchObject({
+      label: 'classes',
+      insert: 'classes'
+    });
+    expect(at('%%dpsql\nSELECT c.| FROM saved.classes AS c').labels).toEqual(['pclass', 'n']);
+    expect(at('%%dpsql\nSELECT classes.| FROM saved.classes').labels).toEqual(['pclass', 'n']);
+    expect(at('%%dpsql\nSELECT saved.classes.| FROM passengers').labels).toEqual(['pclass', 'n']);
   });
 
   it('proposes columns of the tables in use before anything else, then functions and keywords', () => {

@@ -74,6 +74,16 @@ export const catalog: ICatalogReply = {
           ]
         },
         { ...table, name: 'ports', private: false, columns: [column('port', 'VARCHAR')] }
+      ],
+      saved: [
+        {
+          name: 'classes',
+          columns: [column('pclass', 'INTEGER'), column('n', 'BIGINT')],
+          rows: 3,
+          time: '2026-01-02 03:04:05',
+          kind: 'private',
+          unmetered: false
+        }
       ]
     }
   ]

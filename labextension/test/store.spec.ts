@@ -11,7 +11,7 @@ let relay: Relay;
 
 function allIsWell(): void {
   server.succeed('connections', {
-    connections: [{ name: 'work', url: 'https://dp.example.org', database: null }],
+    connections: [{ name: 'work', alias: 'work', url: 'https://dp.example.org', database: null }],
     default: 'work'
   });
   server.succeed('catalog', catalog);

@@ -139,7 +139,7 @@ def test_connections_are_listed_without_tokens(relay: Relay) -> None:
     relay.connect({"a": {"url": relay.spy.url + "/", "token": GATEWAY_TOKEN}, "b": {"url": "https://dp.example.org", "database": "x/y", "token_env": "T"}}, "a")
     response = relay.http.get(f"{API}/connections")
     assert response.json()["status"]["data"] == {
-        "connections": [{"name": "a", "url": relay.spy.url, "database": None}, {"name": "b", "url": "https://dp.example.org", "database": "x/y"}],
+        "connections": [{"name": "a", "alias": "a", "url": relay.spy.url, "database": None}, {"name": "b", "alias": "b", "url": "https://dp.example.org", "database": "x/y"}],
         "default": "a",
     }
     assert GATEWAY_TOKEN not in response.text
