@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from datetime import time as time_of_day
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,11 +26,13 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",  # DuckDB would read Python variables by name
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
-    "memory_limit": "1GB",
+    "memory_limit": "512MB",  # of one answer: an analyst who needs more fails alone
     "max_temp_directory_size": "0KB",
     "threads": "1",  # answers are small; rows keep their order
     "lock_configuration": "true",
 }
+
+IDLE = 16  # instances kept for the next answers
 
 Column = tuple[str, str, Sequence[Value]]  # name, DuckDB type, values
 
@@ -43,17 +46,22 @@ class Released:
 
 
 @cache
-def _instance() -> duckdb.DuckDBPyConnection:
-    # Opening DuckDB takes longer than most answers. Between answers it holds nothing: each works in temporary tables
-    # of a connection of its own, which no other connection sees and which go with it.
-    return duckdb.connect(":memory:", config=LOCKED)
+def _idle() -> deque[duckdb.DuckDBPyConnection]:
+    # Opening DuckDB takes longer than most answers, so an instance is used again; never by two answers at once: its memory
+    # limit is that of one answer. Between answers it holds nothing: each works in temporary tables of a connection of its
+    # own, which no other connection sees and which go with it.
+    return deque()
 
 
 class Desk:
     """Context manager around one connection; its statements fail once ``timeout_s`` have passed."""
 
     def __init__(self, timeout_s: float) -> None:
-        self._connection = _instance().cursor()
+        try:
+            self._instance = _idle().pop()
+        except IndexError:
+            self._instance = duckdb.connect(":memory:", config=LOCKED)
+        self._connection = self._instance.cursor()
         self._ends = time.monotonic() + timeout_s
 
     def __enter__(self) -> Self:
@@ -61,12 +69,16 @@ class Desk:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._connection.close()
+        if len(_idle()) < IDLE:
+            _idle().append(self._instance)
+        else:
+            self._instance.close()
 
     def hurry(self, timeout_s: float) -> None:
         """Allow at most this much more time from now on."""
         self._ends = min(self._ends, time.monotonic() + timeout_s)
 
-    def _execute(self, query: exp.Query | exp.Create, parameters: list[list[Value]] | None = None) -> duckdb.DuckDBPyConnection:
+    def _execute(self, sql: str, parameters: list[list[Value]] | None = None) -> duckdb.DuckDBPyConnection:
         left = self._ends - time.monotonic()
         if left <= 0:
             raise duckdb.InterruptException("out of time")
@@ -74,7 +86,7 @@ class Desk:
         alarm.daemon = True
         alarm.start()
         try:
-            return self._connection.execute(query.sql("duckdb", copy=False), parameters or [])
+            return self._connection.execute(sql, parameters or [])
         finally:
             alarm.cancel()
 
@@ -85,19 +97,12 @@ class Desk:
         """
         rows = len(columns[0][2]) if columns else 1
         numbered: list[Column] = [*columns, (ROW, "BIGINT", range(rows))]
-        unnested: list[exp.Expression] = []
-        for n, (column, type_, _) in enumerate(numbered, 1):
-            values = exp.cast(exp.Parameter(this=exp.Literal.number(n)), exp.DataType.build(f"{type_}[]", dialect="duckdb"))
-            spread = exp.Anonymous(this="UNNEST", expressions=[values])
-            unnested.append(exp.Alias(this=spread, alias=exp.to_identifier(column, quoted=True)))
-        self.create(name, exp.Select(expressions=unnested), [list(values) for _, _, values in numbered])
+        self._execute(_loading(name, tuple((column, type_) for column, type_, _ in numbered)), [list(values) for _, _, values in numbered])
         return Released(rows, {column: type_ for column, type_, _ in numbered})
 
-    def create(self, name: str, query: exp.Query, parameters: list[list[Value]] | None = None) -> None:
+    def create(self, name: str, query: exp.Query) -> None:
         """Keep a query's result as a table."""
-        temporary = exp.Properties(expressions=[exp.TemporaryProperty()])
-        create = exp.Create(this=exp.Table(this=exp.to_identifier(name, quoted=True)), kind="TABLE", expression=query, properties=temporary)
-        self._execute(create, parameters)
+        self._execute(_creating(name, query))
 
     def offer(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Make numpy arrays readable as a table, without copying them."""
@@ -108,8 +113,25 @@ class Desk:
 
         Raises: duckdb.Error: it failed, or took too long.
         """
-        cursor = self._execute(query)
+        cursor = self._execute(query.sql("duckdb", copy=False))
         return [description[0] for description in cursor.description or ()], cursor.fetchall()
+
+
+def _creating(name: str, query: exp.Query) -> str:
+    temporary = exp.Properties(expressions=[exp.TemporaryProperty()])
+    table = exp.Table(this=exp.to_identifier(name, quoted=True))
+    return exp.Create(this=table, kind="TABLE", expression=query, properties=temporary).sql("duckdb", copy=False)
+
+
+@lru_cache(maxsize=256)
+def _loading(name: str, columns: tuple[tuple[str, str], ...]) -> str:
+    """The statement that makes a table of lists bound to it, one per column."""
+    unnested: list[exp.Expression] = []
+    for n, (column, type_) in enumerate(columns, 1):
+        values = exp.cast(exp.Parameter(this=exp.Literal.number(n)), exp.DataType.build(f"{type_}[]", dialect="duckdb"))
+        spread = exp.Anonymous(this="UNNEST", expressions=[values])
+        unnested.append(exp.Alias(this=spread, alias=exp.to_identifier(column, quoted=True)))
+    return _creating(name, exp.Select(expressions=unnested))
 
 
 def shown(value: object, type_: SqlType) -> Value:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlglot import exp
 
+from dpjupyter.engine.algebra import walk
 from dpjupyter.engine.finish.desk import Desk, Released, shown
 from dpjupyter.engine.finish.redraw import mixed, redrawn
 from dpjupyter.engine.intervals import REPLAY, REPLAYS, ROW, Carried, Carrier, noisy_tables, quantiles, replayed_name
@@ -44,6 +45,8 @@ MOST = 1000  # replays of a small answer
 LEAST = 100  # below this an interval would say little
 ROWS = 400_000  # rows of all released tables in all replays: about 0.3 s of work
 TIME_S = 5.0
+_EXACT = 2.0**53
+_TYPES = {"int64": "BIGINT", "float64": "DOUBLE"}  # arrays that are of a column's type already
 _log = logging.getLogger(__name__)
 _NUMBERS = frozenset({Kind.INT, Kind.DECIMAL, Kind.FLOAT})
 
@@ -89,15 +92,16 @@ def _replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, R
         return nothing
     desk.hurry(TIME_S)
     desk.offer("numbers", {REPLAY: np.arange(replays + 1)})
-    desk.create(REPLAYS, exp.select(exp.column(REPLAY)).from_("numbers"))
+    if any(isinstance(r, Scan) and r.table == REPLAYS for r in walk(carried.rel)):
+        desk.create(REPLAYS, exp.select(exp.column(REPLAY)).from_("numbers"))
     seed = 0
     for m in plan.measurements:
         drawn, seed = _drawn(m, noisy.tables[m.name], quote, replays, seed)
-        _load(desk, m.name, loaded[m.name], drawn)
+        _load(desk, m.name, loaded[m.name], drawn, measured=True)
     for name, table in plan.saved.items():
         if name in tables:
             drawn, seed = redrawn(name, table, replays, seed)
-            _load(desk, name, loaded[name], drawn)
+            _load(desk, name, loaded[name], drawn, measured=False)
     found: dict[tuple[str, ...], list[Mapping[int, tuple[Interval, ...]]]] = {}
     for row in desk.rows(_summary(carried, [o.id for o in plan.outputs], wanted))[1]:
         values, spreads = row[: len(plan.outputs)], row[len(plan.outputs) :]
@@ -142,23 +146,33 @@ def _drawn(
     for part in m.parts:
         for statistic in part.statistics:
             grid = float(statistic.grid)
-            base = np.array([float(row[position] or 0) for row in rows], dtype=np.float64) * grid
+            steps = [value if isinstance(value, int) else 0 for value in (row[position] for row in rows)]
+            base = np.array([float(step * statistic.grid) for step in steps], dtype=np.float64)
             drawn = np.array(quantiles(quote.noise[statistic.name], replays), dtype=np.float64) * grid
             noise = np.zeros((n, replays + 1), dtype=np.float64)
             noise[:, 1:] = drawn[mixed(n, replays, seed)]
-            arrays[statistic.name] = (base[:, None] + noise).reshape(-1)
+            values = (base[:, None] + noise).reshape(-1)
+            # Whole numbers as such, where a DOUBLE holds them exactly.
+            whole = statistic.grid == 1 and (n == 0 or float(np.abs(values).max()) < _EXACT)
+            arrays[statistic.name] = values.astype(np.int64) if whole else values
             seed += n
             position += 1
         position += len(part.selections)
     return arrays, seed
 
 
-def _load(desk: Desk, table: str, released: Released, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+def _load(desk: Desk, table: str, released: Released, arrays: Mapping[str, npt.NDArray[np.generic]], *, measured: bool) -> None:
     """Make the replayed form of one released table: keys and selections stay, statistics move."""
+    numbers = {name: array.dtype.name for name, array in arrays.items() if measured and name not in (ROW, REPLAY)}
+    given = {name for name, dtype in numbers.items() if released.types[name] == _TYPES.get(dtype)}
     desk.offer(f"{table}_drawn", arrays)
     columns: list[exp.Expression] = [exp.column(name, table="released", quoted=True) for name in released.types if name not in arrays]
     columns += [exp.column(name, table="drawn", quoted=True) for name in (ROW, REPLAY)]
-    columns += [_value(name, released.types[name]) for name in arrays if name not in (ROW, REPLAY)]
+    columns += [
+        exp.column(name, table="drawn", quoted=True) if name in given else _value(name, released.types[name])
+        for name in arrays
+        if name not in (ROW, REPLAY)
+    ]
     same = exp.EQ(this=exp.column(ROW, table="drawn", quoted=True), expression=exp.column(ROW, table="released", quoted=True))
     query = exp.select(*columns, copy=False).from_(exp.alias_(exp.to_table(f"{table}_drawn"), "drawn", table=True), copy=False)
     desk.create(replayed_name(table), query.join(exp.alias_(exp.to_table(table), "released", table=True), on=same, copy=False))

@@ -36,10 +36,11 @@ from dpjupyter.engine.model import (
     Statistic,
     Value,
 )
-from dpjupyter.engine.place import place_of
+from dpjupyter.engine.place import at, place_of
 from dpjupyter.engine.plan.canonical import Numbering, canonical
 from dpjupyter.engine.plan.eager import aggregated_early
 from dpjupyter.engine.plan.fixed_point import number
+from dpjupyter.engine.plan.named import Named
 from dpjupyter.engine.plan.normalise import prune
 from dpjupyter.engine.plan.public import list_unique, public_only, row_bound
 from dpjupyter.engine.plan.pushdown import WEIGHT_ONE, Grouping, bins, distinct, sums
@@ -145,14 +146,16 @@ class Measurements:
             facts[id_] = replace(key.facts, nullable=nullable, from_unit=False)
             self.key_ids.add(id_)
         shown: dict[str, exp.Expression] = {id_: column(id_) for id_ in read}
+        once = Named(self._fresh)
         for id_, call in rel.calls.items():
-            made, prefix = self._made(call, group)
+            with at(call.place):
+                made, prefix = self._made(call, group)
             slots: dict[str, exp.Expression] = {}
             for need in made.needs:
                 slot_id = self._fresh()
                 read[slot_id] = f"{group.name}_{prefix}{need}"
                 slots[need] = column(slot_id)
-            shown[id_] = made.finish(slots)
+            shown[id_] = made.finish(slots, once.under(prefix))
             facts[id_] = made.facts
             if made.note:
                 self.notes[made.note] = None
@@ -171,7 +174,7 @@ class Measurements:
             math.prod(len(k.values) for k in group.keys if k.values is not None) if all(k.values is not None for k in group.keys) else None
         )
         unique = frozenset({frozenset(rel.keys)})
-        return Relation(Project(base, shown), facts, released=True, unique=unique, enforced=unique, cap=cap)
+        return Relation(once.over(base, shown), facts, released=True, unique=unique, enforced=unique, cap=cap)
 
     def _grouping_sets(self, rel: Aggregate, inner: Relation) -> Relation:
         """One measurement per set, one below the other; a key that a set leaves out is NULL there."""
@@ -298,7 +301,7 @@ class Measurements:
         if call.function == "COUNT" and isinstance(plain, exp.Column) and plain.name in inner.unit.ids:
             if call.distinct:
                 slot = group.statistics.units()
-                return Made((slot,), (Fraction(1),), lambda s: s[slot], Facts(BIGINT, None, nullable=False, integral=True)), ""
+                return Made((slot,), (Fraction(1),), lambda s, _: s[slot], Facts(BIGINT, None, nullable=False, integral=True)), ""
             call, arguments = Call("COUNT_STAR", text=call.text), []
         if call.distinct:
             return self._distinct(call, arguments, group)
@@ -386,7 +389,7 @@ class Measurements:
             else ""
         )
         type_ = facts.type if facts.type.kind in (Kind.DATE, Kind.TIMESTAMP, Kind.INT) else DOUBLE
-        return Made((slot,), (Fraction(1),), lambda s: s[slot], Facts(type_, facts.interval, nullable=False, integral=whole), note)
+        return Made((slot,), (Fraction(1),), lambda s, _: s[slot], Facts(type_, facts.interval, nullable=False, integral=whole), note)
 
     # ------------------------------------------------------------ the finished records
     def finished(self) -> tuple[Measurement, ...]:

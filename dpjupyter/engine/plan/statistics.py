@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from dpjupyter.engine.model import BIGINT, BOOL, DOUBLE, Call, Facts, Interval, Kind, SqlType
 from dpjupyter.engine.plan.fixed_point import number, power_of_two_at_most
+from dpjupyter.engine.plan.named import Name
 from dpjupyter.errors import BoundsMissing, UnsupportedSQL
 
 LARGEST = 1e100  # bounds beyond this are none: their squares would leave DOUBLE
@@ -57,7 +58,7 @@ class Made:
 
     needs: tuple[str, ...]  # slots of the statistics, in the order of the shares
     shares: tuple[Fraction, ...]
-    finish: Callable[[Mapping[str, exp.Expression]], exp.Expression]
+    finish: Callable[[Mapping[str, exp.Expression], Name], exp.Expression]  # of the slots; parts used twice are named
     facts: Facts
     note: str = ""
 
@@ -241,13 +242,13 @@ def made_of_sums(call: Call, arguments: list[tuple[exp.Expression, Facts]], stat
     match call.function:
         case "COUNT_STAR":
             slot = statistics.rows()
-            return Made((slot,), (one,), lambda s: s[slot], _COUNT_FACTS)
+            return Made((slot,), (one,), lambda s, _: s[slot], _COUNT_FACTS)
         case "COUNT":
             value, facts = arguments[0]
             if facts.type.kind is Kind.NULL:
-                return Made((), (), lambda _: number(0), Facts(BIGINT, Interval(0, 0), nullable=False, integral=True))
+                return Made((), (), lambda _s, _: number(0), Facts(BIGINT, Interval(0, 0), nullable=False, integral=True))
             slot = statistics.count(value, facts)
-            return Made((slot,), (one,), lambda s: s[slot], _COUNT_FACTS)
+            return Made((slot,), (one,), lambda s, _: s[slot], _COUNT_FACTS)
         case "BOOL_AND" | "BOOL_OR":
             return _boolean(call, arguments[0], statistics)
         case "SUM":
@@ -273,7 +274,7 @@ def _boolean(call: Call, argument: tuple[exp.Expression, Facts], statistics: Sta
     return Made(
         (slot,),
         (Fraction(1),),
-        lambda s: compare(this=real(s[slot]), expression=number(0.5)),
+        lambda s, _: compare(this=real(s[slot]), expression=number(0.5)),
         Facts(BOOL, Interval(0, 1), nullable=False, domain=(False, True)),
         f"{call.text} compares a noisy count with one half.",
     )
@@ -292,22 +293,22 @@ def _sum(call: Call, argument: tuple[exp.Expression, Facts], statistics: Statist
     bounds = Bounds(call, facts).interval
     type_ = HUGEINT if facts.type.kind in (Kind.INT, Kind.NULL) else DOUBLE
     if bounds.lower == bounds.upper == 0:
-        return Made((), (), lambda _: number(0), Facts(type_, bounds, nullable=False))
+        return Made((), (), lambda _s, _: number(0), Facts(type_, bounds, nullable=False))
     slot, grid, _ = statistics.sum(value, facts, bounds)
     shown = Facts(type_ if grid == 1 else DOUBLE, _SUM_FACTS.interval, nullable=False, integral=grid == 1)
-    return Made((slot,), (Fraction(1),), lambda s: s[slot], shown)
+    return Made((slot,), (Fraction(1),), lambda s, _: s[slot], shown)
 
 
 def _avg(call: Call, argument: tuple[exp.Expression, Facts], statistics: Statistics) -> Made:
     value, facts = as_number(*argument)
     bounds = Bounds(call, facts).interval
     if bounds.lower == bounds.upper:
-        return Made((), (), lambda _: number(bounds.lower), Facts(DOUBLE, bounds, nullable=False))
+        return Made((), (), lambda _s, _: number(bounds.lower), Facts(DOUBLE, bounds, nullable=False))
     count = statistics.count(value, facts)
     slot, grid, center = statistics.sum(value, facts, bounds, centred=True, weighted=True)
     middle = float(center * grid)
 
-    def finish(s: Mapping[str, exp.Expression]) -> exp.Expression:
+    def finish(s: Mapping[str, exp.Expression], _: Name) -> exp.Expression:
         mean = exp.Add(this=number(middle), expression=_div(real(s[slot]), at_least_one(s[count])))
         return within(mean, bounds.lower, bounds.upper)
 
@@ -318,7 +319,7 @@ def _variance(call: Call, argument: tuple[exp.Expression, Facts], statistics: St
     value, facts = as_number(*argument)
     bounds = Bounds(call, facts).interval
     if bounds.lower == bounds.upper:
-        return Made((), (), lambda _: number(0.0), Facts(DOUBLE, Interval(0, 0), nullable=False))
+        return Made((), (), lambda _s, _: number(0.0), Facts(DOUBLE, Interval(0, 0), nullable=False))
     count = statistics.count(value, facts)
     total, grid, center = statistics.sum(value, facts, bounds, centred=True, weighted=True)
     middle = float(center * grid)
@@ -327,12 +328,10 @@ def _variance(call: Call, argument: tuple[exp.Expression, Facts], statistics: St
     sample, root = call.function.endswith("SAMP"), call.function.startswith("STDDEV")
     most = width * width / (2.0 if sample else 4.0)  # a sample of two points at the ends has the largest
 
-    def finish(s: Mapping[str, exp.Expression]) -> exp.Expression:
-        n = at_least_one(s[count])
-        mean = _div(real(s[total]), n.copy())
-        variance: exp.Expression = exp.Sub(
-            this=_div(real(s[squares]), n.copy()), expression=exp.Mul(this=_wrap(mean), expression=_wrap(mean.copy()))
-        )
+    def finish(s: Mapping[str, exp.Expression], name: Name) -> exp.Expression:
+        n = name(f"n {count}", at_least_one(s[count]))
+        mean = name(f"mean {total} {count}", _div(real(s[total]), n))
+        variance: exp.Expression = exp.Sub(this=_div(real(s[squares]), n.copy()), expression=exp.Mul(this=mean, expression=mean.copy()))
         if sample:
             less = exp.Anonymous(this="GREATEST", expressions=[exp.Sub(this=real(s[count]), expression=number(1.0)), number(1.0)])
             variance = exp.Mul(this=_wrap(variance), expression=_wrap(_div(n.copy(), less)))
@@ -360,12 +359,12 @@ def _covariance(call: Call, arguments: list[tuple[exp.Expression, Facts]], stati
     else:
         squares = []
 
-    def finish(s: Mapping[str, exp.Expression]) -> exp.Expression:
-        n = at_least_one(s[count])
+    def finish(s: Mapping[str, exp.Expression], name: Name) -> exp.Expression:
+        n = name(f"n {count}", at_least_one(s[count]))
 
         def central(product: str, a: str, b: str) -> exp.Expression:
-            means = exp.Mul(this=_wrap(_div(real(s[a]), n.copy())), expression=_wrap(_div(real(s[b]), n.copy())))
-            return exp.Sub(this=_div(real(s[product]), n.copy()), expression=means)
+            means = [name(f"mean {slot} {count}", _div(real(s[slot]), n.copy())) for slot in (a, b)]
+            return exp.Sub(this=_div(real(s[product]), n.copy()), expression=exp.Mul(this=means[0], expression=means[1]))
 
         x, y = totals[0][0], totals[1][0]
         covariance = central(cross, x, y)
