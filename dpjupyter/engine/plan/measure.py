@@ -169,12 +169,11 @@ class Measurements:
         for id_ in rel.grouping:  # without grouping sets every row groups by every key
             shown[id_] = exp.Literal.number(0)
             facts[id_] = Facts(BIGINT, Interval(0, 0), nullable=False, integral=True)
-        base: Rel = Scan(group.name, read)
         cap = (
             math.prod(len(k.values) for k in group.keys if k.values is not None) if all(k.values is not None for k in group.keys) else None
         )
         unique = frozenset({frozenset(rel.keys)})
-        return Relation(once.over(base, shown), facts, released=True, unique=unique, enforced=unique, cap=cap)
+        return Relation(once.over(Scan(group.name, read), shown), facts, released=True, unique=unique, enforced=unique, cap=cap)
 
     def _grouping_sets(self, rel: Aggregate, inner: Relation) -> Relation:
         """One measurement per set, one below the other; a key that a set leaves out is NULL there."""

@@ -143,13 +143,13 @@ FROM (
     ) AS m0_s1,
     SUM(
       CASE
-        WHEN CAST(t2.c100022 * t2.c100022 * 64.0e0 AS BIGINT) IS NULL
+        WHEN CAST(t2.c100026 * t2.c100026 * 64.0e0 AS BIGINT) IS NULL
         THEN 0
-        WHEN CAST(t2.c100022 * t2.c100022 * 64.0e0 AS BIGINT) < 0
+        WHEN CAST(t2.c100026 * t2.c100026 * 64.0e0 AS BIGINT) < 0
         THEN 0
-        WHEN CAST(t2.c100022 * t2.c100022 * 64.0e0 AS BIGINT) > 5760001
+        WHEN CAST(t2.c100026 * t2.c100026 * 64.0e0 AS BIGINT) > 5760001
         THEN 5760001
-        ELSE CAST(t2.c100022 * t2.c100022 * 64.0e0 AS BIGINT)
+        ELSE CAST(t2.c100026 * t2.c100026 * 64.0e0 AS BIGINT)
       END
     ) AS m0_s2,
     COUNT(t2.c6) AS m0_s3,
@@ -166,13 +166,13 @@ FROM (
     ) AS m0_s4,
     SUM(
       CASE
-        WHEN CAST(t2.c100023 * t2.c100023 * 2048.0e0 AS BIGINT) IS NULL
+        WHEN CAST(t2.c100027 * t2.c100027 * 2048.0e0 AS BIGINT) IS NULL
         THEN 0
-        WHEN CAST(t2.c100023 * t2.c100023 * 2048.0e0 AS BIGINT) < 0
+        WHEN CAST(t2.c100027 * t2.c100027 * 2048.0e0 AS BIGINT) < 0
         THEN 0
-        WHEN CAST(t2.c100023 * t2.c100023 * 2048.0e0 AS BIGINT) > 5120001
+        WHEN CAST(t2.c100027 * t2.c100027 * 2048.0e0 AS BIGINT) > 5120001
         THEN 5120001
-        ELSE CAST(t2.c100023 * t2.c100023 * 2048.0e0 AS BIGINT)
+        ELSE CAST(t2.c100027 * t2.c100027 * 2048.0e0 AS BIGINT)
       END
     ) AS m0_s5
   FROM (
@@ -189,7 +189,7 @@ FROM (
         WHEN t1."fare" >= 600.0e0
         THEN 300.0e0
         ELSE CAST(t1."fare" AS DOUBLE) - 300.0e0
-      END AS c100022,
+      END AS c100026,
       CASE
         WHEN t1."age" IS NULL OR t1."age" = CAST('NaN' AS DOUBLE)
         THEN NULL
@@ -200,7 +200,7 @@ FROM (
         WHEN t1."age" >= 100.0e0
         THEN 50.0e0
         ELSE CAST(t1."age" AS DOUBLE) - 50.0e0
-      END AS c100023
+      END AS c100027
     FROM "passengers" AS t1
   ) AS t2
 ) AS t3;
