@@ -3,7 +3,7 @@
 Order inside the transaction: lock the tables' rows in key order, each with the analyst's quota of it (and look at
 suspensions), decide on integers, insert the request (its key is unique: nothing is charged twice), append a link per row, write
 the rows, commit. The warehouse is asked only after the commit. Others wait for the same rows meanwhile, so it takes five
-statements however many rows there are.
+statements however many rows there are, sent in two messages.
 """
 
 from __future__ import annotations
@@ -78,13 +78,15 @@ def debit(connection: Connection, charge: Charge) -> tuple[Receipt, tuple[Was, .
         balances[name.shown] = accounting.residual_epsilon(row.total_budget, consumed)
 
     cycles = json.dumps({row.row_key: row.cycle for _, row in locked})
-    statements.insert(connection, request, [_request(charge, time, cycles, unmetered=bool(unmetered))])
-    statements.insert(connection, ledger, links)
+    batch = statements.Batch(connection)
+    batch.insert(request, [_request(charge, time, cycles, unmetered=bool(unmetered))])
+    batch.insert(ledger, links)
     for together in paid.values():
         if together:
-            statements.write(connection, [name for name, _ in together], [after for _, after in together])
+            batch.write([name for name, _ in together], [after for _, after in together])
     for name, head in unmetered:
-        statements.write_unmetered(connection, name, head)
+        batch.write_unmetered(name, head)
+    batch.run()
     receipt = Receipt(
         request_id=charge.asked.request_id,
         analyst=charge.asked.analyst,

@@ -1,6 +1,7 @@
 """The debit's statements, as text for the driver: others wait while they run, so they are few and lean.
 
-Five statements and a commit, however many rows there are. Written once, for both databases; every value is bound.
+Five statements and a commit, however many rows there are; MySQL gets the four that write in one message. Written once, for both
+databases; every value is bound.
 """
 
 from __future__ import annotations
@@ -50,9 +51,11 @@ class Paid(NamedTuple):
 
 
 _CHANGES = {"num_dpcall": "+", "sum_sq_eps": "+", "sum_exp_eps": "+", "prod_del": "*"}
-# Integers and hashes come as one text: the driver, in pure Python, spends more on a column than the server on a row.
+# A row comes as one text: the driver, in pure Python, spends more on a column than the server on a row. Doubles are written
+# by the servers so that they read back bit for bit, as in any result set.
 _PACKED = (
     "spent_pico_epsilon", "spent_pico_rho", "spent_atto_key_delta", "spent_atto_gauss_delta", "cycle", "head_seq", "head_hash", "row_key",
+    "total_budget", "slack", "delta",
 )  # fmt: skip
 
 
@@ -67,39 +70,56 @@ def lock(
     found = _run(connection, statement, (*subjects, analyst, prefix, db_name, *tables))
     if not found:
         return [], "", False
-    pairs = [(_locked(row[0], *row[1:5]), None if row[8] is None else _locked(row[0], *row[5:9])) for row in found]
-    return pairs, _text(found[0][9]), bool(found[0][10])
+    pairs = [(_locked(name, row), _locked(name, quota) if quota else None) for name, row, quota, _ in found]
+    time, stopped = found[0][3].split(",")
+    return pairs, time, stopped == "1"
 
 
-def _locked(table_name: str, packed: str, total_budget: float, slack: float, delta: float) -> Locked:
-    epsilon, rho, key_delta, gauss_delta, cycle, seq, link_hash, row_key = packed.split(",")
+def _locked(table_name: str, packed: str) -> Locked:
+    epsilon, rho, key_delta, gauss_delta, cycle, seq, link_hash, row_key, total_budget, slack, delta = packed.split(",")
     spent = accounting.Spent(int(epsilon), int(rho), int(key_delta), int(gauss_delta))
-    return Locked(table_name, row_key, total_budget, slack, delta, spent, int(cycle), (int(seq), link_hash))
+    return Locked(table_name, row_key, float(total_budget), float(slack), float(delta), spent, int(cycle), (int(seq), link_hash))
 
 
-def insert(connection: Connection, table: Table, values: Sequence[dict[str, Any]]) -> None:
-    """Insert rows that all have the same columns, in one statement.
+class Batch:
+    """Statements that write, sent together in the order they were added."""
 
-    Raises: IntegrityError.
-    """
-    statement = _insert(connection.dialect.name, table.name, tuple(values[0]), len(values))
-    _run(connection, statement, tuple(value for row in values for value in row.values()))
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dialect = connection.dialect.name
+        self._statements: list[tuple[str, tuple[Any, ...]]] = []
 
+    def insert(self, table: Table, values: Sequence[dict[str, Any]]) -> None:
+        """Insert rows that all have the same columns."""
+        statement = _insert(self._dialect, table.name, tuple(values[0]), len(values))
+        self._statements.append((statement, tuple(value for row in values for value in row.values())))
 
-def write(connection: Connection, names: Sequence[RowName], paid: Sequence[Paid]) -> None:
-    """Write what locked rows of one table have paid, in one statement."""
-    quota = names[0].analyst is not None
-    keys = [(name.key,) if quota else (name.prefix, name.db_name, name.table_name, name.key) for name in names]
-    values = [value for key, row in zip(keys, paid, strict=True) for value in (*key, *row)]
-    _run(connection, _write(connection.dialect.name, len(names), quota=quota), tuple(values))
+    def write(self, names: Sequence[RowName], paid: Sequence[Paid]) -> None:
+        """Write what locked rows of one table have paid."""
+        quota = names[0].analyst is not None
+        keys = [(name.key,) if quota else (name.prefix, name.db_name, name.table_name, name.key) for name in names]
+        values = [value for key, row in zip(keys, paid, strict=True) for value in (*key, *row)]
+        self._statements.append((_write(self._dialect, len(names), quota=quota), tuple(values)))
 
+    def write_unmetered(self, name: RowName, head: tuple[int, str]) -> None:
+        """Count an answer that a row with strategy ``allow`` did not pay; the requirement's columns stay as they are."""
+        mark = _mark(self._dialect)
+        table = budget_info.name if name.analyst is None else analyst_budget.name
+        change = f"unmetered_answers = unmetered_answers + 1, head_seq = {mark}, head_hash = {mark}"
+        statement = f"UPDATE {table} SET {change} WHERE row_key = {mark}"  # noqa: S608 - constants
+        self._statements.append((statement, (*head, name.key)))
 
-def write_unmetered(connection: Connection, name: RowName, head: tuple[int, str]) -> None:
-    """Count an answer that a row with strategy ``allow`` did not pay; the requirement's columns stay as they are."""
-    mark = _mark(connection.dialect.name)
-    table = budget_info.name if name.analyst is None else analyst_budget.name
-    change = f"unmetered_answers = unmetered_answers + 1, head_seq = {mark}, head_hash = {mark}"
-    _run(connection, f"UPDATE {table} SET {change} WHERE row_key = {mark}", (*head, name.key))  # noqa: S608 - constants
+    def run(self) -> None:
+        """Send them; the server stops at the first that fails.
+
+        Raises: IntegrityError.
+        """
+        if self._dialect == "sqlite":
+            for statement, values in self._statements:
+                _run(self._connection, statement, values)
+            return
+        text = "; ".join(statement for statement, _ in self._statements)
+        _run(self._connection, text, tuple(value for _, values in self._statements for value in values))
 
 
 def _run(connection: Connection, statement: str, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
@@ -110,7 +130,9 @@ def _run(connection: Connection, statement: str, values: tuple[Any, ...]) -> Seq
     cursor = driver.cursor()
     try:
         cursor.execute(statement, values)
-        return cursor.fetchall()
+        found = cursor.fetchall()
+        while dialect.name != "sqlite" and cursor.nextset():
+            pass  # the next statement's outcome: raises if it failed
     except dialect.loaded_dbapi.Error as error:
         lost = dialect.is_disconnect(error, driver.dbapi_connection, cursor)  # pyright: ignore[reportArgumentType]
         if lost:
@@ -121,6 +143,8 @@ def _run(connection: Connection, statement: str, values: tuple[Any, ...]) -> Seq
         # Interrupted in mid-reply: what is still to be read would answer the next statement.
         connection.invalidate(error)
         raise
+    else:
+        return found
     finally:
         cursor.close()
 
@@ -135,10 +159,13 @@ def _marks(dialect: str, count: int) -> str:
 
 
 @lru_cache
-def _columns(dialect: str, table: str) -> str:
+def _packed(dialect: str, table: str) -> str:
     names = [f"{table}.{name}" for name in _PACKED]
-    packed = " || ',' || ".join(names) if dialect == "sqlite" else f"CONCAT_WS(',', {', '.join(names)})"
-    return f"{packed}, {table}.total_budget, {table}.slack, {table}.delta"
+    if dialect != "sqlite":
+        return f"CONCAT_WS(',', {', '.join(names)})"
+    # SQLite itself shows 15 digits of a double.
+    doubles = [f"printf('%!.17g', {name})" if name[2:] in ("total_budget", "slack", "delta") else name for name in names]
+    return " || ',' || ".join(doubles)
 
 
 @lru_cache
@@ -146,7 +173,8 @@ def _lock(dialect: str, tables: int, subjects: int) -> str:
     sqlite, mark = dialect == "sqlite", _mark(dialect)
     clock = "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'" if sqlite else "UTC_TIMESTAMP(6)"
     stopped = f"EXISTS (SELECT 1 FROM suspension WHERE subject IN ({_marks(dialect, subjects)}) AND active)"  # noqa: S608 - marks only
-    columns = f"t.table_name, {_columns(dialect, 't')}, {_columns(dialect, 'q')}, {clock}, {stopped}"
+    told = f"{clock} || ',' || {stopped}" if sqlite else f"CONCAT_WS(',', CAST({clock} AS CHAR), {stopped})"
+    columns = f"t.table_name, {_packed(dialect, 't')}, {_packed(dialect, 'q')}, {told}"
     # Without the hint a small table is scanned whole, and the scan waits for rows of other databases. LEFT JOIN keeps the
     # order of locks: a table's row, then the analyst's quota of it, then the next table's.
     hint = "" if sqlite else " FORCE INDEX (PRIMARY)"
@@ -189,7 +217,3 @@ def _constant(column: str) -> str:
 
 
 _NAMES = ("analyst", "prefix", "db_name", "table_name")
-
-
-def _text(time: Any) -> str:
-    return time if isinstance(time, str) else time.isoformat(sep=" ", timespec="microseconds")

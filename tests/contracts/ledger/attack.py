@@ -56,7 +56,11 @@ def killed(store: LedgerStore, step: str) -> None:
     run = statements._run
 
     def dying(connection: Connection, statement: str, values: tuple[Any, ...]) -> Any:
-        if wanted and statement.startswith(wanted):
+        if wanted and wanted in statement:
+            # MySQL is sent several statements together: those before the wanted one still run.
+            head = statement[: statement.index(wanted)].removesuffix("; ")
+            if head:
+                run(connection, head, values[: head.count("%s")])
             die()
         return run(connection, statement, values)
 

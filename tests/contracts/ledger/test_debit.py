@@ -8,11 +8,13 @@ from dataclasses import asdict
 import pytest
 
 from dpjupyter.engine import accounting
+from dpjupyter.engine.ledger import schema, statements
+from dpjupyter.engine.ledger.names import RowName
 from dpjupyter.engine.ledger.records import AuditFilter
 from dpjupyter.engine.ledger.store import LedgerStore
 from dpjupyter.engine.model import Cost, DpCall
 from dpjupyter.engine.policy import Budget
-from dpjupyter.errors import BudgetExhausted, BudgetMissing, QueryFailed, RequestReused, Suspended
+from dpjupyter.errors import BudgetExhausted, BudgetMissing, LedgerUnavailable, QueryFailed, RequestReused, Suspended
 from tests.contracts.ledger.asks import DB, PREFIX, charge, cost, gauss
 
 
@@ -243,6 +245,28 @@ def test_the_smallest_cost_is_counted_not_absorbed(shop: LedgerStore) -> None:
     with pytest.raises(BudgetExhausted):
         shop.debit(charge("over", Cost(left + 1, 980_000 * accounting.PICO, 0, 0, ()), default=rich))
     shop.debit(charge("fits", Cost(left, 0, 0, 0, ()), default=rich))
+
+
+@pytest.mark.parametrize("total", [0.1 + 0.2, 1 / 3, 2 / 3, 1e-3 / 7, 8_999_999.999999999, 1234567.8901234567])
+def test_a_debit_reads_the_settings_bit_for_bit(shop: LedgerStore, total: float) -> None:
+    shop.set_budget(PREFIX, DB, "orders", total_budget=total)
+    subjects = ["a"]
+    pairs, _, stopped = shop._db.read(lambda c: statements.lock(c, PREFIX, DB, ["orders"], analyst="nobody", subjects=subjects))
+    ((row, quota),) = pairs
+    assert (row.total_budget, row.slack, row.delta, quota, stopped) == (total, 5e-7, 1e-6, None, False)
+
+
+def test_a_write_that_fails_undoes_those_sent_with_it(shop: LedgerStore) -> None:
+    shop.debit(charge("first"))
+    before = shop.get_budget(PREFIX, DB, "orders")
+    # Somebody has written the next link of the chain already: the second statement of the batch fails, the first is undone.
+    taken = "INSERT INTO ledger SELECT NULL, chain, seq + 1, {} FROM ledger l WHERE chain = '{}' ORDER BY seq DESC LIMIT 1"
+    columns = ", ".join(c.name if c.name != "hash" else "'x'" for c in schema.ledger.columns if c.name not in ("id", "chain", "seq"))
+    shop._db.write(lambda c: c.exec_driver_sql(taken.format(columns, RowName(PREFIX, DB, "orders").key)))
+    with pytest.raises(LedgerUnavailable, match="contradicts"):
+        shop.debit(charge("second"))
+    assert shop.get_budget(PREFIX, DB, "orders") == before
+    assert shop.replay(charge("second").asked) is None
 
 
 def test_sums_past_64_bits_are_held_at_the_top_and_refuse(shop: LedgerStore) -> None:
