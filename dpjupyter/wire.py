@@ -20,6 +20,10 @@ BUDGET_LIST = f"{API}/budget/list"
 CATALOG = f"{API}/catalog"
 AUDIT = f"{API}/audit"
 SUSPEND = f"{API}/suspend"
+TWIN = f"{API}/twin"
+TWIN_QUOTE = f"{API}/twin/quote"
+TWIN_PUBLISH = f"{API}/twin/publish"
+TWIN_RETIRE = f"{API}/twin/retire"
 RELOAD = f"{API}/reload"
 ME = f"{API}/me"
 HEALTH = f"{API}/health"
@@ -250,6 +254,25 @@ class QuoteReply(_Record):
     cached: bool = False  # the same question has been answered in this cycle: free
 
 
+class ColumnRehearsal(_Record):
+    """How far a column's private numbers strayed from what the question asks of the twin, over all rows and runs."""
+
+    name: str
+    median_error: float | None = None
+    p95_error: float | None = None
+    bias: float | None = None  # mean of the signed errors: what clamping and limits of contribution take away
+    row_p95: list[float | None] = []  # per row
+
+
+class Rehearsal(_Record):
+    """dp_info.rehearsal: the private question run several times on the synthetic twin."""
+
+    runs: int
+    epsilon: float  # what asking for real costs
+    columns: list[ColumnRehearsal]
+    shown: list[float]  # per row: share of the runs in which it was shown at all
+
+
 class DpInfo(_Record):
     """Data.dp_info of POST /query."""
 
@@ -262,6 +285,7 @@ class DpInfo(_Record):
     cached: bool = False
     unmetered: bool = False
     kind: Literal["private", "public", "synthetic"] = "private"
+    rehearsal: Rehearsal | None = None
 
 
 class QueryReply(_Record):
@@ -365,6 +389,62 @@ class SuspendReply(_Record):
     """status.data of POST /suspend: what is suspended now."""
 
     suspended: list[SuspendRequest] = []
+
+
+class TwinRequest(_Record):
+    """Body of POST /twin/quote and /twin/publish."""
+
+    prefix: Name | None = None
+    db_name: Name
+    table_name: Name
+    epsilon: Number = Field(gt=0)
+    delta: Number = Field(gt=0, lt=1)
+    traceid: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-]+$")] | None = None
+
+
+class TwinRetireRequest(_Record):
+    """Body of POST /twin/retire. Without a version: the current one."""
+
+    prefix: Name | None = None
+    db_name: Name
+    table_name: Name
+    version: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None
+
+
+class TwinQuoteReply(_Record):
+    """status.data of POST /twin/quote: what publishing would cost and how it would be made. Touches no data."""
+
+    table: str
+    epsilon: float
+    delta: float
+    rho: float
+    tables: list[TablePrice]
+    affordable: bool
+    columns: list[str]
+    left_out: dict[str, str] = {}  # column -> why it is NULL in the twin
+    parent: str | None = None  # the table whose published twin its rows will hang on
+    one_way_sigma: float  # standard deviation of the noise on one bin's count, in rows
+    two_way_sigma: float | None = None
+    notes: list[str] = []
+
+
+class TwinCard(_Record):
+    """A published twin. ``card`` is its whole card: cost, method, bins, quality against the noisy counts."""
+
+    prefix: str
+    db_name: str
+    table_name: str
+    version: str
+    time: str
+    retired: bool = False
+    current: bool = False  # questions are answered from it
+    card: dict[str, Any] = {}
+
+
+class TwinListReply(_Record):
+    """status.data of GET /twin?prefix&db_name&table_name&retired, newest first; and of POST /twin/publish and /twin/retire."""
+
+    twins: list[TwinCard]
 
 
 class PolicyInForce(_Record):

@@ -1,4 +1,4 @@
-"""The owner's command line: ``dpjupyter gateway | policy | token | budget | audit | suspend | lift | demo``.
+"""The owner's command line: ``dpjupyter gateway | policy | token | budget | twin | audit | suspend | lift | demo``.
 
 Each command lives in a module of its own: ``add`` describes it to argparse, ``run`` functions do it.
 """
@@ -20,6 +20,7 @@ COMMANDS = {
     "policy": ("dpjupyter.cli.policy", "write, check and reload policies"),
     "token": ("dpjupyter.cli.tokens", "create, list and revoke API tokens"),
     "budget": ("dpjupyter.cli.budget", "set, show and recover budgets"),
+    "twin": ("dpjupyter.cli.twin", "publish, list, show and retire synthetic twins"),
     "audit": ("dpjupyter.cli.audit", "read, export and verify the ledger"),
     "suspend": ("dpjupyter.cli.suspend", "stop an analyst or a table at once"),
     "lift": ("dpjupyter.cli.suspend", "let a suspended analyst or table go on"),
@@ -34,6 +35,7 @@ examples:
   dpjupyter token create alice --role analyst --days 30
   dpjupyter gateway --policies policies/ --port 8899
   dpjupyter budget set shop.example shop orders --total 3 --cycle 30
+  dpjupyter twin publish orders --policies policies/ --epsilon 1 --delta 1e-7 --quote
 
 `dpjupyter COMMAND --help` shows a command's options and examples.
 """

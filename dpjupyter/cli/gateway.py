@@ -30,6 +30,10 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--policies", type=Path, required=True, metavar="DIR", help="folder of policy files (*.toml)")
     ledger_options(parser)
+    parser.add_argument(
+        "--twins", type=Path, metavar="DIR",
+        help="folder of synthetic twins, shared by all gateways on one ledger (default: beside the ledger)",
+    )  # fmt: skip
     parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8899, help="port to listen on; 0 takes a free one (default: %(default)s)")
     parser.add_argument("--certfile", type=Path, help="TLS certificate (PEM)")
@@ -92,6 +96,7 @@ def settings(args: argparse.Namespace) -> Any:
                     "policies": str(args.policies),
                     "ledger": ledger_url(args),
                     "ledger_password_file": str(args.ledger_password_file or ""),
+                    "twins": str(args.twins or ""),
                     "workers": args.workers,
                     "waiting": args.waiting,
                     "query_timeout_s": args.query_timeout,

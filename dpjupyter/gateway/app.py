@@ -24,6 +24,7 @@ from dpjupyter.gateway.handlers import routes
 from dpjupyter.gateway.identity import RoleAuthorizer, TokenIdentity
 from dpjupyter.gateway.recovery import Recovery
 from dpjupyter.gateway.service import Service
+from dpjupyter.gateway.twins import default_twins
 from dpjupyter.gateway.workers import Workers
 
 FLUSH_S = 60  # quotes are counted in the ledger this often
@@ -87,6 +88,7 @@ class GatewayApp(ExtensionApp):
     policies = Unicode("", config=True, help="folder of policy files (*.toml)")
     ledger = Unicode("", config=True, help="SQLAlchemy URL of the ledger: sqlite:///file or mysql+pymysql://user@host/database")
     ledger_password_file = Unicode("", config=True, help="file holding the ledger's password, which does not belong into the URL")
+    twins = Unicode("", config=True, help="folder of synthetic twins, shared by all gateways on one ledger; empty: this account's own")
     workers = Int(4, min=1, config=True, help="questions answered at once")
     waiting = Int(16, min=0, config=True, help="further questions that may wait; beyond them the reply is 429")
     query_timeout_s = Int(600, min=1, config=True, help="longest time a statement may run in the warehouse, seconds")
@@ -155,6 +157,7 @@ class GatewayApp(ExtensionApp):
             workers=Workers(self.workers, self.waiting),
             query_timeout_s=self.query_timeout_s,
             log=self.log,
+            twins_folder=Path(self.twins) if self.twins else default_twins(self.ledger),
         )
         self.recovery = Recovery(self.service.recover, schedule=self.recover_at, jitter_s=self.recover_jitter_s, log=self.log)
 

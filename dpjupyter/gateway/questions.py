@@ -15,15 +15,26 @@ from dpjupyter import wire
 from dpjupyter.engine import road
 from dpjupyter.engine.ledger import Asked, Charge
 from dpjupyter.engine.ledger.store import LedgerStore
-from dpjupyter.engine.model import Ask, Quote
+from dpjupyter.engine.model import Ask, Quote, Saved
 from dpjupyter.engine.noise import NoiseSource
 from dpjupyter.engine.policy import Policy
-from dpjupyter.errors import AskRefused, BadRequest, Cancelled, DpError, LedgerUnavailable, PolicyChanged, QueryFailed, RequestReused
+from dpjupyter.errors import (
+    AskRefused,
+    BadRequest,
+    Cancelled,
+    DpError,
+    LedgerUnavailable,
+    PolicyChanged,
+    QueryFailed,
+    Refused,
+    RequestReused,
+)
 from dpjupyter.gateway import replies
 from dpjupyter.gateway.identity import Caller
 from dpjupyter.gateway.metrics import Metrics
 from dpjupyter.gateway.saved import SavedTables
 from dpjupyter.gateway.shelf import Shelf
+from dpjupyter.gateway.twins import Asking, TwinDesk
 from dpjupyter.gateway.warehouses import Warehouses
 from dpjupyter.gateway.workers import Workers
 
@@ -66,6 +77,7 @@ class Questions:
         timeout_s: float,
         metrics: Metrics,
         log: logging.Logger,
+        twins: TwinDesk,
     ) -> None:
         """``shelf`` gives the policies in force; ``timeout_s`` bounds the time in the warehouse."""
         self._shelf = shelf
@@ -76,6 +88,7 @@ class Questions:
         self._timeout_s = timeout_s
         self._metrics = metrics
         self._log = log
+        self._twins = twins
         self._running: dict[tuple[str, str], Running] = {}
         self._watchers: set[asyncio.Task[None]] = set()
 
@@ -92,8 +105,8 @@ class Questions:
                 hint=f"Look at the catalog again; its checksum is now {policy.checksum}.",
             )
         config = request.queryconfig
-        if config.synthetic or config.rehearse is not None:
-            raise BadRequest("this gateway publishes no synthetic twins")
+        if config.rehearse is not None and config.save_as is not None:
+            raise BadRequest("a rehearsal is not kept: it is no answer", hint="Leave out --save or --rehearse.")
         asked = Asked(
             analyst=caller.username,
             request_id=request_id,
@@ -111,7 +124,16 @@ class Questions:
 
         Raises: Refused, BudgetMissing, LedgerUnavailable.
         """
-        priced = road.quote(question.request.sql, question.ask, question.policy, self._saved(question).read)
+        saved = self._saved(question).read
+        if question.request.queryconfig.synthetic:
+            return self._free_quote(question, saved)
+        try:
+            priced = road.quote(question.request.sql, question.ask, question.policy, saved)
+        except Refused as refusal:
+            asking = self._asking(question, saved)
+            if self._twins.stands_in(asking):
+                return self._free_quote(question, saved)
+            raise self._twins.hinted(refusal, asking) from None
         if not priced.plan.measurements:
             return replies.quote_reply(priced, (), cached=False)
         cached = not question.request.dbconfig.queryOption.skip_cache and self._ledger.release(priced.fingerprint) is not None
@@ -158,25 +180,9 @@ class Questions:
             kept = self._saved(question)
             if config.save_as is not None:
                 kept.check_room(config.save_as)
-            outcome = road.answer(
-                road.Question(
-                    sql=question.request.sql,
-                    ask=question.ask,
-                    analyst=asked.analyst,
-                    request_id=asked.request_id,
-                    body_sha256=asked.body_sha256,
-                    skip_cache=question.request.dbconfig.queryOption.skip_cache,
-                    timeout_s=min(config.timeout_s or self._timeout_s, self._timeout_s),
-                    saved=kept.read,
-                ),
-                question.policy,
-                ledger=self._ledger,
-                backend=self._warehouses.get(question.policy.database.backend),
-                noise_source=self._noise,
-                cancelled=running.cancelled,
-                progress=_silent,
-            )
+            outcome, rehearsal = self._outcome(running, kept.read)
             reply = replies.query_reply(outcome, question.request, owner=question.caller.role == "owner")
+            reply.dp_info.rehearsal = rehearsal
             if config.save_as is not None:
                 reply.dp_info.notes.append(kept.keep(config.save_as, outcome))
             verdict = "cached" if outcome.cached else "unmetered" if reply.dp_info.unmetered else "answered"
@@ -192,6 +198,47 @@ class Questions:
             self._log.info(
                 "request=%s stage=done verdict=%s epsilon=%g delta=%g elapsed_s=%.1f", asked.request_id, verdict, epsilon, delta, elapsed
             )
+
+    def _outcome(self, running: Running, saved: Saved) -> tuple[road.Outcome, wire.Rehearsal | None]:
+        """The private answer; or where the question says so, or has no other answer, one from synthetic twins."""
+        question, cancelled = running.question, running.cancelled
+        asked, config = question.asked, question.request.queryconfig
+        asking = self._asking(question, saved)
+        if config.rehearse is not None:
+            return self._twins.rehearse(asking, config.rehearse, cancelled=cancelled)
+        if config.synthetic or self._twins.stands_in(asking):
+            return self._twins.answer(asking, cancelled=cancelled), None
+        try:
+            outcome = road.answer(
+                road.Question(
+                    sql=question.request.sql,
+                    ask=question.ask,
+                    analyst=asked.analyst,
+                    request_id=asked.request_id,
+                    body_sha256=asked.body_sha256,
+                    skip_cache=question.request.dbconfig.queryOption.skip_cache,
+                    timeout_s=asking.timeout_s,
+                    saved=saved,
+                ),
+                question.policy,
+                ledger=self._ledger,
+                backend=self._warehouses.get(question.policy.database.backend),
+                noise_source=self._noise,
+                cancelled=cancelled,
+                progress=_silent,
+            )
+        except Refused as refusal:
+            raise self._twins.hinted(refusal, asking) from None
+        return outcome, None
+
+    def _asking(self, question: Question, saved: Saved) -> Asking:
+        timeout_s = min(question.request.queryconfig.timeout_s or self._timeout_s, self._timeout_s)
+        return Asking(question.request.sql, question.ask, question.policy, question.asked, saved, timeout_s)
+
+    def _free_quote(self, question: Question, saved: Saved) -> wire.QuoteReply:
+        reply = replies.quote_reply(self._twins.quote(self._asking(question, saved)), (), cached=False)
+        reply.notes.insert(0, "Answered from the synthetic twin: free.")
+        return reply
 
     def _saved(self, question: Question) -> SavedTables:
         return SavedTables(self._ledger, question.asked.analyst, question.policy)

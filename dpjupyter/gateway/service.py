@@ -26,6 +26,7 @@ from dpjupyter.gateway.metrics import Metrics
 from dpjupyter.gateway.questions import Questions
 from dpjupyter.gateway.saved import SavedTables
 from dpjupyter.gateway.shelf import Key, Shelf
+from dpjupyter.gateway.twins import TwinDesk
 from dpjupyter.gateway.warehouses import Warehouses
 from dpjupyter.gateway.workers import Workers
 
@@ -45,6 +46,7 @@ class Service:
         workers: Workers,
         query_timeout_s: float,
         log: logging.Logger,
+        twins_folder: Path,
     ) -> None:
         """Read the policies and make their budget rows.
 
@@ -64,6 +66,15 @@ class Service:
         self._quotes: Counter[tuple[str, str, str]] = Counter()
         self._ensure(self.shelf)
         self.identity.lookup = self._lookup
+        self.twin_desk = TwinDesk(
+            folder=twins_folder,
+            shelf=lambda: self.shelf,
+            ledger=ledger,
+            warehouses=self.warehouses,
+            noise=noise,
+            timeout_s=query_timeout_s,
+            log=log,
+        )
         self.questions = Questions(
             shelf=lambda: self.shelf,
             ledger=ledger,
@@ -73,6 +84,7 @@ class Service:
             timeout_s=query_timeout_s,
             metrics=self.metrics,
             log=log,
+            twins=self.twin_desk,
         )
 
     def close(self) -> None:

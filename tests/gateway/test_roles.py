@@ -22,11 +22,15 @@ ROUTES = {
     "audit": ("GET", "/api/v1/audit"),
     "suspend": ("POST", "/api/v1/suspend"),
     "reload": ("POST", "/api/v1/reload"),
+    "twins": ("GET", "/api/v1/twin"),
+    "price a twin": ("POST", "/api/v1/twin/quote"),
+    "publish": ("POST", "/api/v1/twin/publish"),
+    "retire": ("POST", "/api/v1/twin/retire"),
     "me": ("GET", "/api/v1/me"),
     "metrics": ("GET", "/metrics"),
 }
 ALLOWED = {
-    "alice": {"query", "quote", "cancel", "get", "list", "catalog", "audit", "me"},
+    "alice": {"query", "quote", "cancel", "get", "list", "catalog", "audit", "me", "twins"},
     "vera": {"get", "list", "me"},
     "olga": set(ROUTES),
 }

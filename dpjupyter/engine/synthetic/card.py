@@ -89,7 +89,7 @@ def columns(layout: Layout, order: Sequence[str], types: Mapping[str, str], erro
     found = {axis.name: _described(axis, types, errors) for axis in layout.own}
     for name in layout.keys:
         found[name] = ColumnCard(name=name, type=types[name], kind="key", note="numbered: nobody's")
-    if layout.link is not None:
+    if layout.link is not None and layout.link.column not in found:
         name = layout.link.column
         found[name] = ColumnCard(name=name, type=types[name], kind="reference", note="refers to made-up rows")
     for name, why in layout.left_out.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dpjupyter import wire
-from dpjupyter.gateway.handlers import ask, budget, owner, public
+from dpjupyter.gateway.handlers import ask, budget, owner, public, twin
 from dpjupyter.gateway.handlers.base import Missing
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ def routes(service: Service, *, standalone: bool) -> list[tuple[str, Any, dict[s
         (wire.CATALOG, public.Catalog, given),
         (wire.AUDIT, owner.Audit, given),
         (wire.SUSPEND, owner.Suspend, given),
+        (wire.TWIN, twin.Cards, given),
+        (wire.TWIN_QUOTE, twin.Quote, given),
+        (wire.TWIN_PUBLISH, twin.Publish, given),
+        (wire.TWIN_RETIRE, twin.Retire, given),
         (wire.RELOAD, owner.Reload, given),
         (wire.ME, public.Me, given),
         (wire.HEALTH, public.Health, given),

@@ -214,7 +214,7 @@ def test_the_card_says_how_it_was_made_and_quotes_no_exact_number(shop: Shop) ->
     assert said["checksum"] == shop.policy.checksum
     assert said["epsilon"] == 1.0
     assert said["tables"] == ["people"]
-    assert {c["name"]: c["kind"] for c in said["columns"]} == {"uid": "reference", "city": "values", "name": "empty", "pay": "ranges"}
+    assert {c["name"]: c["kind"] for c in said["columns"]} == {"uid": "key", "city": "values", "name": "empty", "pay": "ranges"}
     path = shop.store.rows_of(card)
     assert json.loads(path.with_suffix(".json").read_text()) == said
     assert path.parent == shop.store.folder
