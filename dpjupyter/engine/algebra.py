@@ -21,6 +21,8 @@ from dpjupyter.engine.model import (
     Sort,
     Window,
 )
+from dpjupyter.engine.place import place_of
+from dpjupyter.errors import Place
 
 
 def inputs(rel: Rel) -> tuple[Rel, ...]:
@@ -108,6 +110,22 @@ def walk(rel: Rel) -> Iterator[Rel]:
         yield from walk(sub.args["rel"])
     for inner in inputs(rel):
         yield from walk(inner)
+
+
+def place_in(rel: Rel) -> Place | None:
+    """Where a relation stands in the analyst's text: its own expressions, else its table, else what it reads."""
+    match rel:
+        case Aggregate():
+            first = next((c.place for c in rel.calls.values() if c.place is not None), None)
+            if first is not None:
+                return first
+        case Scan() | SetOperation() if rel.place is not None:
+            return rel.place
+        case _:
+            pass
+    own = (place_of(e) for e in expressions(rel))
+    below = (place_in(inner) for inner in reversed(inputs(rel)))
+    return next((place for places in (own, below) for place in places if place is not None), None)
 
 
 def signature(node: exp.Expression, name: Callable[[str], str] = str, subquery: Callable[[BoundSubquery], str] | None = None) -> str:

@@ -17,6 +17,8 @@ from typing import ClassVar, Literal
 
 from sqlglot import exp
 
+from dpjupyter.errors import Place
+
 Mechanism = Literal["laplace", "gauss"]
 AnswerKind = Literal["private", "public", "synthetic"]
 Value = None | bool | int | float | str  # dates and timestamps travel as ISO strings
@@ -244,6 +246,7 @@ class Field_:  # noqa: N801 - dataclasses.field and Field are taken
 
     id: str  # "c12"
     name: str
+    place: Place | None = field(default=None, compare=False)  # in the analyst's text
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,7 @@ class Scan:
     table: str
     columns: Mapping[str, str]
     source: str = ""  # its name in the warehouse, where that differs
+    place: Place | None = field(default=None, compare=False)  # in the analyst's text
     texts: frozenset[str] = frozenset()  # ids of text columns, compared byte for byte whatever their collation
 
 
@@ -302,6 +306,7 @@ class Call:
     distinct: bool = False
     parameter: Fraction | None = None  # quantile level
     text: str = ""  # as the analyst wrote it, for showing
+    place: Place | None = field(default=None, compare=False)  # in the analyst's text
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +339,7 @@ class SetOperation:
     left_fields: tuple[str, ...]
     right_fields: tuple[str, ...]
     fields: tuple[str, ...]
+    place: Place | None = field(default=None, compare=False)  # of its right side in the analyst's text
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError, TokenError
 
+from dpjupyter.engine.misread import no_select, not_cut, not_understood, parameter, second_statement
 from dpjupyter.engine.model import Query, Value
-from dpjupyter.engine.place import place_of
+from dpjupyter.engine.place import at, place_of
 from dpjupyter.errors import Place, SyntaxRefused
 
 # sqlglot logs statements it only half understands, text and all; literals of a question do not belong in a log.
@@ -34,9 +35,9 @@ def parse(text: str, dialect: str, parameters: Mapping[str, Value] | None = None
     try:
         trees = [tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None]
     except ParseError as error:
-        raise _syntax(error) from None
-    except TokenError as error:
-        raise SyntaxRefused(f"The text cannot be read as SQL: {str(error).splitlines()[0]}") from None
+        raise not_understood(error, text, dialect) from None
+    except TokenError:
+        raise not_cut(text) from None
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, IndexError, KeyError):
         raise SyntaxRefused("The text cannot be read as SQL.", hint="Write one SELECT statement.") from None
     if not trees:
@@ -45,22 +46,15 @@ def parse(text: str, dialect: str, parameters: Mapping[str, Value] | None = None
         raise SyntaxRefused(
             f"There are {len(trees)} statements; one is answered at a time.",
             hint="Keep one SELECT and run the others in cells of their own.",
+            place=second_statement(text, dialect),
         )
     tree = trees[0]
     while isinstance(tree, exp.Subquery) and not any(value for key, value in tree.args.items() if key != "this"):
         tree = tree.this
     if not isinstance(tree, (exp.Select, exp.SetOperation, exp.Subquery)):
-        raise SyntaxRefused(f"{tree.key.upper()} is not a SELECT.", hint="Only SELECT statements are answered.")
+        raise no_select(text, dialect)
     _check_depth(tree)
-    return Query(text, dialect, _bind_parameters(tree, dict(parameters or {})))
-
-
-def _syntax(error: ParseError) -> SyntaxRefused:
-    first = error.errors[0] if error.errors else {}
-    line, column = first.get("line"), first.get("col")
-    marked = first.get("highlight") or ""
-    place = Place(int(line), max(1, int(column) - len(marked) + 1), max(1, len(marked))) if line and column else None
-    return SyntaxRefused(f"{first.get('description') or 'The text cannot be read as SQL'}", place=place)
+    return Query(text, dialect, _bind_parameters(tree, dict(parameters or {}), lambda name: parameter(name, text, dialect)))
 
 
 def _check_depth(tree: exp.Expression) -> None:
@@ -96,7 +90,7 @@ def _plain_number(text: str) -> bool:
     return len(mantissa) <= 41 and len(exponent) <= 4 and abs(int(exponent or 0)) <= 300
 
 
-def _bind_parameters(tree: exp.Query, values: dict[str, Value]) -> exp.Query:
+def _bind_parameters(tree: exp.Query, values: dict[str, Value], place: Callable[[str], Place | None]) -> exp.Query:
     used: set[str] = set()
     for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
         name = node.name if isinstance(node, exp.Placeholder) else node.this.name
@@ -104,10 +98,11 @@ def _bind_parameters(tree: exp.Query, values: dict[str, Value]) -> exp.Query:
             raise SyntaxRefused("Only named parameters such as :limit are known.", place=place_of(node))
         if name not in values:
             raise SyntaxRefused(
-                f"Parameter :{name} has no value.", hint=f"Pass --param {name}=... or define a variable of that name.", place=place_of(node)
+                f"Parameter :{name} has no value.", hint=f"Pass --param {name}=... or define a variable of that name.", place=place(name)
             )
         used.add(name)
-        node.replace(_literal(name, values[name]))
+        with at(place(name)):
+            node.replace(_literal(name, values[name]))
     unused = sorted(set(values) - used)
     if unused:
         raise SyntaxRefused(f"Parameter :{unused[0]} does not occur in the query.")

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from sqlglot import exp
 
-from dpjupyter.errors import Place
+from dpjupyter.errors import Place, Refused
+
+
+@contextmanager
+def at(place: Place | None) -> Generator[None]:
+    """A refusal from inside that does not say where is about this place."""
+    try:
+        yield
+    except Refused as refused:
+        refused.place = refused.place or place
+        raise
 
 
 def place_of(node: exp.Expression) -> Place | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from sqlglot import exp
@@ -246,7 +247,7 @@ class Lift:
                     hint="Ask in parts: the price is the same.",
                     place=place_of(node),
                 )
-            call = call_of(node, self._binder.shown(node))
+            call = replace(call_of(node, self._binder.shown(node)), place=place_of(node))
             for argument in call.arguments:
                 self._binder.check(argument)
             id_ = self._binder.fresh(call.text)

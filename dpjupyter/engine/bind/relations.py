@@ -26,7 +26,7 @@ from dpjupyter.engine.model import (
     SetOperation,
     nothing_saved,
 )
-from dpjupyter.engine.place import place_of
+from dpjupyter.engine.place import at, place_of
 from dpjupyter.engine.policy import SAVED_SCHEMA, Policy
 from dpjupyter.engine.render import column
 from dpjupyter.errors import UnknownName, UnsupportedSQL
@@ -128,7 +128,7 @@ class Binder:
             raise UnsupportedSQL(
                 f"The sides of {node.key.upper()} have {len(left_fields)} and {len(right_fields)} columns.", place=place_of(node.expression)
             )
-        fields = tuple(Field_(self.fresh(f.name), f.name) for f in left_fields)
+        fields = tuple(Field_(self.fresh(f.name), f.name, f.place) for f in left_fields)
         rel = SetOperation(
             {exp.Union: "union", exp.Intersect: "intersect", exp.Except: "except"}[type(node)],  # type: ignore[arg-type, index]
             not node.args.get("distinct"),
@@ -137,6 +137,7 @@ class Binder:
             tuple(f.id for f in left_fields),
             tuple(f.id for f in right_fields),
             tuple(f.id for f in fields),
+            place_of(node.expression),
         )
         return bind_tail(self, node, rel, fields)
 
@@ -154,6 +155,10 @@ class Binder:
         return rel
 
     def _item(self, node: exp.Expression, visible: Mapping[str, Cte], scope: Scope) -> Rel:
+        with at(place_of(node)):
+            return self._bound_item(node, visible, scope)
+
+    def _bound_item(self, node: exp.Expression, visible: Mapping[str, Cte], scope: Scope) -> Rel:
         match node:
             case exp.Table():
                 only(node, "this", "db", "catalog", "alias", "joins")
@@ -208,7 +213,7 @@ class Binder:
         fields = [Field_(self.fresh(c), c) for c in table.columns]
         alias = node.alias
         scope.add(Source(alias or parts[-1], self._renamed(fields, node), () if alias else tuple(parts[:-1])))
-        return Scan(name, {f.id: c for f, c in zip(fields, table.columns, strict=True)}, table.source)
+        return Scan(name, {f.id: c for f, c in zip(fields, table.columns, strict=True)}, table.source, place_of(node))
 
     def _saved(self, parts: list[str], node: exp.Table, scope: Scope) -> Rel:
         """A table the analyst kept: its rows never go to the warehouse."""
@@ -223,7 +228,7 @@ class Binder:
         self.saved[name] = table
         fields = [Field_(self.fresh(c.name), c.name) for c in table.columns]
         scope.add(Source(node.alias or parts[-1], self._renamed(fields, node), () if node.alias else (parts[0],)))
-        return Scan(name, {f.id: c.name for f, c in zip(fields, table.columns, strict=True)})
+        return Scan(name, {f.id: c.name for f, c in zip(fields, table.columns, strict=True)}, place=place_of(node))
 
     def _declared(self, parts: list[str], node: exp.Table) -> str:
         folded = [p.casefold() for p in parts]
@@ -273,8 +278,9 @@ class Binder:
             )
             return Join(left, right, kind, self._on(join, joint))
         shared = self._shared(join, scope, right_scope, natural=natural)
-        for source in right_scope.sources:
-            scope.add(source)
+        with at(place_of(join.this)):
+            for source in right_scope.sources:
+                scope.add(source)
         scope.hidden |= right_scope.hidden
         scope.merged |= {name: f for name, f in right_scope.merged.items() if name not in scope.merged}
         condition = self._on(join, scope) if join.args.get("on") is not None else None
@@ -361,4 +367,4 @@ def _column_names(alias: exp.Expression | None) -> tuple[str, ...]:
 def _named(fields: list[Field_], names: tuple[str, ...], place: object) -> list[Field_]:
     if len(names) > len(fields):
         raise UnknownName(f"{len(names)} column names are given for {len(fields)} columns.", place=place)  # type: ignore[arg-type]
-    return [Field_(f.id, name) for f, name in zip(fields, names, strict=False)] + fields[len(names) :]
+    return [Field_(f.id, name, f.place) for f, name in zip(fields, names, strict=False)] + fields[len(names) :]

@@ -12,7 +12,7 @@ from dpjupyter.engine.bind.correlation import bind_where
 from dpjupyter.engine.bind.expressions import Lift, bind_expression, find_aggregates, text_of
 from dpjupyter.engine.bind.scope import Scope
 from dpjupyter.engine.model import Aggregate, Field_, Filter, Project, Rel, Sort, Window
-from dpjupyter.engine.place import place_of
+from dpjupyter.engine.place import at, place_of
 from dpjupyter.engine.render import column
 from dpjupyter.errors import UnsupportedSQL
 
@@ -118,7 +118,8 @@ def _items(binder: Binder, node: exp.Expression, scope: Scope) -> list[tuple[str
             raise UnsupportedSQL("* takes EXCLUDE only.", place=place_of(node))
         table = node.args.get("table") if isinstance(node, exp.Column) else None
         dropped = {e.name.casefold() for e in star.args.get("except_") or []}
-        return [(f.name, column(f.id)) for f in scope.star(table) if f.name.casefold() not in dropped]
+        with at(place_of(star)):
+            return [(f.name, _at(column(f.id), star)) for f in scope.star(table) if f.name.casefold() not in dropped]
     inner = node.this if isinstance(node, exp.Alias) else node
     name = (
         node.alias
@@ -128,6 +129,11 @@ def _items(binder: Binder, node: exp.Expression, scope: Scope) -> list[tuple[str
         else inner.sql("duckdb", comments=False)[:120]
     )
     return [(name, bind_expression(inner, scope, binder))]
+
+
+def _at(node: exp.Column, star: exp.Expression) -> exp.Column:
+    node.meta.update(star.meta)  # what is wrong with a column of * is shown at the *
+    return node
 
 
 def _order_items(node: exp.Expression, items: list[tuple[str, exp.Expression]]) -> list[exp.Ordered]:
@@ -299,7 +305,7 @@ def _projected(
         id_ = binder.fresh(name)
         columns[id_] = expr
         by_text.setdefault(text_of(expr), id_)
-        fields.append(Field_(id_, name))
+        fields.append(Field_(id_, name, place_of(expr) if expr.find(exp.Column) is not None else None))
     sort: list[exp.Ordered] = []
     for order in orders:
         binder.check(order.this)
@@ -312,7 +318,7 @@ def _projected(
         sort.append(_ordered(order, column(by_text[text])))
     rel = Project(rel, columns)
     if node.args.get("distinct") is not None:
-        fresh = {f.id: Field_(binder.fresh(f.name), f.name) for f in fields}
+        fresh = {f.id: Field_(binder.fresh(f.name), f.name, f.place) for f in fields}
         rel = Aggregate(rel, {fresh[f.id].id: column(f.id) for f in fields}, {})
         sort = [_ordered(o, column(fresh[o.this.name].id)) for o in sort]
         fields = [fresh[f.id] for f in fields]

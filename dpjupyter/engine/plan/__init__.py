@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 
-from dpjupyter.engine.algebra import walk
+from dpjupyter.engine.algebra import place_in, walk
 from dpjupyter.engine.model import Ask, BoundQuery, Plan, Scan
 from dpjupyter.engine.plan.canonical import canonical
 from dpjupyter.engine.plan.normalise import prune, push_filters
@@ -51,6 +51,7 @@ def plan(bound: BoundQuery, policy: Policy, ask: Ask | None = None) -> Plan:
                 if not relation.unit or not relation.unit.ids
                 else "This would show one row per person.",
                 hint="Aggregate the rows: COUNT, SUM, AVG, ... with GROUP BY something that many people share.",
+                place=next((f.place for f in bound.outputs if f.place is not None), None) or place_in(bound.root),
             )
         return assemble(planner, relation, bound, policy, fingerprint)
     except RecursionError:

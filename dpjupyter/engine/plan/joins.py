@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import conjunction, conjuncts
+from dpjupyter.engine.algebra import conjunction, conjuncts, place_in
 from dpjupyter.engine.model import Facts, Filter, Join, Kind, Project, SqlType, Window
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit
@@ -341,6 +341,4 @@ def _plain_not_in(condition: exp.Expression | None) -> tuple[exp.Expression | No
 
 
 def _place(rel: Join) -> Place | None:
-    if rel.condition is not None:
-        return place_of(rel.condition)
-    return None
+    return (place_of(rel.condition) if rel.condition is not None else None) or place_in(rel.right)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import columns_of, expressions, inputs, names_in, subqueries, walk
+from dpjupyter.engine.algebra import columns_of, expressions, inputs, names_in, place_in, subqueries, walk
 from dpjupyter.engine.model import (
     Aggregate,
     Ask,
@@ -160,6 +160,7 @@ class _Fetch:
             raise UnsupportedSQL(
                 f"A public result of unknown size or more than {cap} rows would have to be fetched.",
                 hint="Aggregate the public table or add LIMIT.",
+                place=place_in(rel),
             )
         name = f"p{len(self._publics)}"
         self._publics[name] = PublicTable(name, render(rel, self._policy.dialect), _types(rel, self._policy))

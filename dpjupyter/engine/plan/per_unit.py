@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from dpjupyter.engine import scalar
 from dpjupyter.engine.model import BIGINT, DOUBLE, Aggregate, Call, Facts, Interval, Kind, Project, SqlType
+from dpjupyter.engine.place import at
 from dpjupyter.engine.plan.fixed_point import row_integer, summand
 from dpjupyter.engine.plan.relation import Relation, Unit
 from dpjupyter.engine.plan.statistics import LARGEST
@@ -48,12 +49,14 @@ def aggregate_per_unit(rel: Aggregate, inner: Relation, policy: Policy, max_rows
             and call.function in ("SUM", "AVG")
             and not (isinstance(arguments[0], exp.Column) and _narrow(argument.type))
         ):
-            shown[id_], facts[id_] = _float_sum(call, arguments[0], argument, rows, calls, fresh, policy.dialect)
+            with at(call.place):
+                shown[id_], facts[id_] = _float_sum(call, arguments[0], argument, rows, calls, fresh, policy.dialect)
             continue
         if argument is not None and call.function == "SUM":
             arguments = (summand(arguments[0], policy.dialect, argument.type.scale),)
         calls[id_] = replace(call, arguments=arguments, function="MIN" if call.function == "ANY_VALUE" else call.function)
-        facts[id_] = _facts(call, argument, rows)
+        with at(call.place):
+            facts[id_] = _facts(call, argument, rows)
         shown[id_] = column(id_)
     for id_ in rel.grouping:
         shown[id_] = exp.Literal.number(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import conjunction, names_in, subqueries
+from dpjupyter.engine.algebra import conjunction, names_in, place_in, subqueries
 from dpjupyter.engine.model import (
     BIGINT,
     BOOL,
@@ -41,7 +41,7 @@ from dpjupyter.engine.plan.units import Units, scan
 from dpjupyter.engine.plan.windows import check_arguments, check_private, order_of, order_totally, public_call, window_facts
 from dpjupyter.engine.policy import Policy
 from dpjupyter.engine.render import column, substitute
-from dpjupyter.errors import PrivacyUnitLost, UnsupportedSQL
+from dpjupyter.errors import PrivacyUnitLost, Refused, UnsupportedSQL
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,15 @@ class Planner:
     def visit(self, rel: Rel) -> Relation:
         """Plan one operator.
 
-        Raises: Refused: PrivacyUnitLost, BoundsMissing, UnsupportedSQL.
+        Raises: Refused: PrivacyUnitLost, BoundsMissing, UnsupportedSQL; with the place in the text.
         """
+        try:
+            return self._visit(rel)
+        except Refused as refused:
+            refused.place = refused.place or place_in(rel)
+            raise
+
+    def _visit(self, rel: Rel) -> Relation:
         if isinstance(rel, (Window, Constants, Join)) and (found := next(subqueries(rel), None)) is not None:
             raise UnsupportedSQL(
                 "A subquery is not answered in a window, VALUES or ON.", hint="Join its result instead.", place=place_of(found)
