@@ -103,11 +103,12 @@ def decimal_steps(value: exp.Expression, low: int, high: int, scale: int, *, wid
 
 
 def decimal_distance(total: exp.Expression, counted: exp.Expression, center: int, scale: int) -> exp.Expression:
-    """A sum of DECIMALs less the centre of each, in steps of the last digit as DOUBLE: exact up to there."""
-    middle = exp.Cast(this=exp.Literal.string(_decimal(center, scale)), to=exp.DataType.build(f"DECIMAL(18,{scale})"))
-    rows = exp.Cast(this=counted.copy(), to=exp.DataType.build("DECIMAL(18,0)"))
-    distance = exp.Paren(this=exp.Sub(this=total, expression=exp.Mul(this=middle, expression=rows)))
-    return exp.Mul(this=double(distance), expression=number(float(10**scale)))
+    """A sum of DECIMALs less the centre of each, in steps of the last digit as DOUBLE.
+
+    Exact below 2^53 steps. What is larger is beyond every limit, or the rows of one person alone and the same at every run.
+    """
+    steps_ = exp.Mul(this=double(total), expression=number(float(10**scale)))
+    return exp.Paren(this=exp.Sub(this=steps_, expression=exp.Mul(this=number(float(center)), expression=double(counted.copy()))))
 
 
 def _decimal(value: int, scale: int) -> str:
