@@ -501,3 +501,4 @@ class Progress(_Record):
     stage: Literal["queued", "running", "finishing"]  # debited and later are not told apart to analysts
     elapsed_s: float
     request_id: str
+    waits: str = ""  # while the warehouse has not begun: the one fixed text that says so

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from dpjupyter.engine.backends import Backend, BackendFailed
+from dpjupyter.engine.backends.waits import Waits
 from dpjupyter.engine.bind import bind
 from dpjupyter.engine.finish import Head, finish, from_json, head_of, keep, kept, tables_behind, to_json
 from dpjupyter.engine.ledger import Asked, Charge, Ledger
@@ -101,7 +102,7 @@ def answer(
 
     try:
         with clock("run"):
-            exact = _run(priced.plan, backend, question, cancelled)
+            exact = _run(priced.plan, backend, question, cancelled, progress)
         with clock("noise"):
             noisy = noise(exact, priced, noise_source)
             del exact  # nothing after this point has seen the data
@@ -182,15 +183,18 @@ def _charge(asked: Asked, priced: Quote, policy: Policy) -> Charge:
     )
 
 
-def _run(plan_: Plan, backend: Backend, question: Question, cancelled: threading.Event) -> ExactRows:
+def _run(plan_: Plan, backend: Backend, question: Question, cancelled: threading.Event, progress: Callable[[str], None]) -> ExactRows:
     """Every statement of the plan, in its order, within the question's time."""
     deadline = time.monotonic() + question.timeout_s
+    waits = Waits(progress)
 
     def rows(statement: str) -> list[tuple[object, ...]]:
         left = deadline - time.monotonic()
         if left <= 0:
             raise BackendFailed("timeout")
-        return backend.fetch(statement, tag=question.request_id, timeout_s=left, cancelled=cancelled)
+        found = backend.fetch(statement, tag=question.request_id, timeout_s=left, cancelled=cancelled, progress=waits.tell)
+        waits.begun()
+        return found
 
     publics = {public.name: rows(public.statement.sql(backend.dialect)) for public in plan_.publics}
     parts = [((m.name, n), part.statement) for m in plan_.measurements for n, part in enumerate(m.parts)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from dpjupyter import wire
 from dpjupyter.engine import road
+from dpjupyter.engine.backends.waits import WAITING
 from dpjupyter.engine.ledger import Asked, Charge
 from dpjupyter.engine.ledger.store import LedgerStore
 from dpjupyter.engine.model import Ask, Quote, Saved
@@ -60,7 +61,15 @@ class Running:
     question: Question
     cancelled: threading.Event = field(default_factory=threading.Event)
     begun: threading.Event = field(default_factory=threading.Event)
+    waiting: threading.Event = field(default_factory=threading.Event)  # for a warehouse that is resuming
     future: asyncio.Future[wire.QueryReply] = field(init=False)
+
+    def told(self, text: str) -> None:
+        """Progress of the road. Stages depend on data: only the wait before the first statement is kept."""
+        if text == WAITING:
+            self.waiting.set()
+        else:
+            self.waiting.clear()
 
 
 class Questions:
@@ -225,7 +234,7 @@ class Questions:
                 backend=self._warehouses.get(question.policy.database.backend),
                 noise_source=self._noise,
                 cancelled=cancelled,
-                progress=_silent,
+                progress=running.told,
             )
         except Refused as refusal:
             raise self._twins.hinted(refusal, asking) from None
@@ -261,11 +270,6 @@ class Questions:
                 continue
             if wanted:
                 running.cancelled.set()
-
-
-def _silent(_stage: str) -> None:
-    # What stage a question is in depends on the data: only "queued" and "running" are told, and the handler knows these.
-    return
 
 
 def _charge(question: Question, priced: Quote) -> Charge:

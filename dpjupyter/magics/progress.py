@@ -41,7 +41,7 @@ class ProgressLine:
         if not self._enabled:
             return
         self._shown = True
-        text = f"{STAGES.get(progress.stage, progress.stage)} · {progress.elapsed_s:.1f} s · interrupt to cancel"
+        text = f"{progress.waits or STAGES.get(progress.stage, progress.stage)} · {progress.elapsed_s:.1f} s · interrupt to cancel"
         if not self._in_kernel:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dpjupyter.client import Client
+from dpjupyter.connections import Connection
+from dpjupyter.engine.backends.waits import WAITING
+from dpjupyter.magics.progress import ProgressLine
+from dpjupyter.wire import Progress, QueryRequest
 from tests.contracts.emulator import PASSWORD, Emulator, Recorder, Reply, Request, rowset, status
 from tests.contracts.ledger.mariadb import MariaDB
 from tests.gateway.running import Gateway, Starter, _wait, data, environment, free_port
@@ -185,6 +191,45 @@ def test_cancel_at_one_gateway_stops_the_statement_of_the_other(site: Site) -> N
     assert failed.status_code == 503
     assert cancels
     assert site.spent() - before == pytest.approx(0.5)  # what was charged stays charged
+
+
+def test_the_notebook_is_told_that_the_warehouse_resumes_and_nothing_else(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gateway to client to magic over HTTP; the waits of later statements are kept back: they would show where one ends."""
+    begun = time.monotonic()
+    since: dict[str, float] = {}
+
+    def script(request: Request) -> Reply | None:
+        if "/monitoring/queries/" not in request.path:
+            return None
+        first = since.setdefault(request.path, time.monotonic())
+        waited, number = time.monotonic() - first, list(since).index(request.path)
+        states = (("QUEUED", 0.7), ("RESUMING_WAREHOUSE", 1.4), ("RUNNING", 2.8)) if number == 0 else (("RESUMING_WAREHOUSE", 1.4),)
+        return next((status(state) for state, until in states if waited < until), None)
+
+    request = QueryRequest.model_validate({
+        "sql": "SELECT COUNT(*) AS n, MEDIAN(age) AS m FROM passengers",  # two statements
+        "dbconfig": {"database": "titanic", "prefix": "demo", "queryOption": {"skip_cache": 1}}, "dpconfig": {"budget_setting": {"epsilon": 0.5}},
+    })  # fmt: skip
+    told: list[Progress] = []
+    site.door.script = script
+    try:
+        with Client(Connection("one", site.one.url, site.one.tokens["alice"])) as client, ProgressLine(in_kernel=True, enabled=True) as line:
+            def heard(progress: Progress) -> None:
+                told.append(progress)
+                line.show(progress)
+
+            reply = client.query(request, heard)
+    finally:
+        site.door.script = lambda _: None
+    assert len(reply.Data) == 2
+    assert len(since) == 2
+    assert time.monotonic() - begun > 4
+    waits = [progress.waits for progress in told]
+    assert [text for text, _ in itertools.groupby(waits)] in (["", WAITING, ""], [WAITING, ""])  # planning and login come first
+    assert waits.count(WAITING) <= 4
+    shown = capsys.readouterr().out
+    assert f"{WAITING} · " in shown
+    assert "running · " in shown
 
 
 def test_a_server_that_dies_in_mid_query_is_charged_and_told_in_one_sentence(site: Site) -> None:

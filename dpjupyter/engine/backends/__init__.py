@@ -36,7 +36,7 @@ class Backend(Protocol):
         Dates, times and timestamps are ISO text (``2020-01-31 10:00:00``), decimals with a fraction are floats.
         Thread-safe. ``tag`` (the request id) is shown in the warehouse's query history.
         Setting ``cancelled`` stops the statement in the warehouse. ``progress`` is told, from the calling
-        thread, what the statement waits for: a fixed text without counts or times.
+        thread, whether the statement waits for the warehouse: ``waits.WAITING`` or ``waits.RUNNING``.
 
         Raises: BackendFailed: for any reason; it never carries the driver's text.
         """

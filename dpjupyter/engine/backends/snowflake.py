@@ -83,7 +83,7 @@ class SnowflakeBackend:
     ) -> list[tuple[object, ...]]:
         """Run one statement; see the Protocol.
 
-        ``progress`` is told, from this thread, what the statement waits for: one of a few fixed texts.
+        ``progress`` is told, from this thread, whether the statement waits for the warehouse.
         """
         deadline = time.monotonic() + timeout_s
         self._wait_for_slot(deadline, cancelled)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpjupyter.engine.backends.snowflake_grants import quoted, wider_rights
 from dpjupyter.engine.backends.snowflake_settings import Settings
+from dpjupyter.engine.backends.waits import RUNNING, WAITING
 
 if TYPE_CHECKING:
     from snowflake.snowpark import Session
@@ -24,12 +25,7 @@ TIMED_OUT = frozenset({630})  # "Statement reached its statement or warehouse ti
 CANCELLED = frozenset({604})  # "SQL execution canceled"
 NO_WAREHOUSE = frozenset({606, 90073})  # none in the session; suspended and may not resume by itself
 CONNECTOR = range(250_000, 252_000)  # the connector's own numbers for login and network
-STATES = {
-    "QUEUED": "waiting for the warehouse",
-    "RESUMING_WAREHOUSE": "the warehouse is resuming",
-    "QUEUED_REPARING_WAREHOUSE": "the warehouse is resuming",
-    "BLOCKED": "waiting for the warehouse",
-}
+STATES: dict[str, str] = dict.fromkeys(("QUEUED", "RESUMING_WAREHOUSE", "QUEUED_REPARING_WAREHOUSE"), WAITING)  # all others: running
 # What an account or user may have set otherwise, and statements or results would silently change with it.
 SESSION = {
     "QUERY_TAG": "dpjupyter",
@@ -66,7 +62,7 @@ class Run:
     parameters: Mapping[str, str]  # statement level: query tag and timeout
     stop: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
-    state: str = "running"
+    state: str = RUNNING
     query_id: str = ""
     rows: list[tuple[object, ...]] | None = None
     reason: str = "statement"
@@ -132,7 +128,7 @@ def statement(session: Session, run: Run) -> list[tuple[object, ...]]:
         status = connection.get_query_status_throw_if_error(job.query_id)
         if not connection.is_still_running(status):
             break
-        run.state = STATES.get(status.name, "running")
+        run.state = STATES.get(status.name, RUNNING)
         if run.stop.wait(pause):
             break
         pause = min(LAST_POLL_S, pause * 1.5)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
+from dpjupyter.engine.backends.waits import WAITING
 from dpjupyter.errors import BadRequest, DpError
 from dpjupyter.gateway.handlers.base import Access, GatewayHandler, envelope, error_envelope
 from dpjupyter.gateway.questions import Running
@@ -64,7 +65,9 @@ class Query(GatewayHandler):
         while True:
             stage = "running" if running.begun.is_set() else "queued"
             elapsed = round(time.monotonic() - self.arrived, 1)
-            self.write(Progress(stage=stage, elapsed_s=elapsed, request_id=self.request_id).model_dump_json() + "\n")
+            waits = WAITING if running.waiting.is_set() else ""
+            line = Progress(stage=stage, elapsed_s=elapsed, request_id=self.request_id, waits=waits)
+            self.write(line.model_dump_json(exclude_defaults=True) + "\n")
             await self.flush()
             done, _ = await asyncio.wait({running.future}, timeout=tick_s)
             if done:
