@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from dpjupyter.engine.model import Kind, SqlType
+from dpjupyter.engine.model import Kind
 from dpjupyter.engine.policy import Column, Policy, Table
-
-if TYPE_CHECKING:
-    from dpjupyter.engine.backends.describe import TableDescription
 
 NUMBERS = (Kind.INT, Kind.DECIMAL, Kind.FLOAT)
 ORDERED = (*NUMBERS, Kind.DATE, Kind.TIMESTAMP)
@@ -51,34 +47,6 @@ def missing(policy: Policy) -> list[Note]:
                 "Add [total]",
             )
         )
-    return notes
-
-
-def differences(policy: Policy, described: Iterable[TableDescription]) -> list[Note]:
-    """Where policy and warehouse disagree about names, types and NULLs."""
-    notes: list[Note] = []
-    there = {table.name.casefold(): table for table in described}
-    short = {name.rpartition(".")[2]: table for name, table in there.items()}
-    for name, table in policy.tables.items():
-        source = (table.source or name).casefold()
-        found = there.get(source) or short.get(source.rpartition(".")[2])
-        where = f"tables.{name}"
-        if found is None:
-            notes.append(Note("wrong", where, f"the warehouse has no table {table.source or name!r}", "Correct the name, or set `source`"))
-            continue
-        columns = {column_name.casefold(): (kind, nullable) for column_name, kind, nullable in found.columns}
-        for key, column in table.columns.items():
-            at = f"{where}.columns.{key}"
-            if key.casefold() not in columns:
-                notes.append(Note("wrong", at, f"{found.name} has no such column", "Correct the name or remove it"))
-                continue
-            kind, nullable = columns[key.casefold()]
-            if _kind(kind) not in (None, column.sql_type.kind):
-                notes.append(Note("wrong", at, f"is {kind} in the warehouse, {column.type} here", f'Write type = "{kind}"'))
-            if nullable and not column.nullable:
-                notes.append(
-                    Note("missing", at, "the warehouse does not declare it NOT NULL", "Leave out `nullable = false` unless you know better")
-                )
     return notes
 
 
@@ -180,10 +148,3 @@ def _is_unit(table: Table, key: str) -> bool:
 def _is_key(table: Table, key: str) -> bool:
     # A single-column key names rows: nobody sums or groups by it.
     return (key,) in table.keys
-
-
-def _kind(text: str) -> Kind | None:
-    try:
-        return SqlType.parse(text).kind
-    except ValueError:
-        return None

@@ -39,7 +39,9 @@ def add(parser: argparse.ArgumentParser, name: str) -> None:
 
     check = actions.add_parser("check", help="explain everything that is wrong or missing")
     check.add_argument("path", type=Path, help="a policy file, or a folder of them")
-    check.add_argument("--warehouse", action="store_true", help="also compare with the warehouse's declared schema")
+    check.add_argument(
+        "--warehouse", action="store_true", help="also compare names, types, NULLs and keys with the warehouse's catalogue (no row is read)"
+    )
     check.add_argument("--strict", action="store_true", help="exit with 1 when something is missing, not only when something is wrong")
     json_option(check)
     check.set_defaults(run=run_check)
@@ -149,7 +151,8 @@ def _read(path: Path) -> list[Policy]:
 def _notes(policy: Policy, *, warehouse: bool) -> list[advice.Note]:
     notes = advice.missing(policy)
     if warehouse:
+        from dpjupyter.cli.comparison import differences  # noqa: PLC0415
         from dpjupyter.engine.backends.describe import describe  # noqa: PLC0415 - opens the warehouse
 
-        notes += advice.differences(policy, describe(policy.database.backend))
+        notes += differences(policy, describe(policy.database.backend))
     return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from dpjupyter.cli import main
@@ -70,6 +71,47 @@ def test_check_compares_with_the_warehouse(policies: Path, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "tables.people.columns.years: people has no such column" in shown
     assert "tables.people.columns.income: is DOUBLE in the warehouse" in shown
+
+
+def test_check_compares_sizes_keys_and_both_ends_of_a_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Types that are too narrow make questions fail for single values; keys that nothing enforces are no facts."""
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+        connection.execute(
+            "CREATE TABLE people (id BIGINT, code VARCHAR PRIMARY KEY, age INTEGER, pay DECIMAL(12,4), tier ENUM('a', 'b'), note VARCHAR);"
+            "CREATE TABLE visits (person INTEGER NOT NULL, cost DECIMAL(10,2)); INSERT INTO people VALUES (4711, 'x', 1, 1, 'a', 'secret-note')"
+        )
+    (tmp_path / "w.toml").write_text(f"""
+[database]
+prefix = "local"
+name = "w"
+backend = "duckdb:///{tmp_path / 'w.duckdb'}"
+[tables.people]
+unit = "id"
+keys = [["id"], ["code"]]
+enforced_keys = true
+columns.id = {{ type = "INTEGER", nullable = false }}
+columns.code = {{ type = "VARCHAR" }}
+columns.age = {{ type = "BIGINT", bounds = [0, 120] }}
+columns.pay = {{ type = "DECIMAL(12,2)", bounds = [0, 9] }}
+columns.tier = {{ type = "VARCHAR", domain = ["a", "b"] }}
+[tables.visits]
+unit = "person -> people.id"
+columns.person = {{ type = "VARCHAR" }}
+columns.cost = {{ type = "DECIMAL(8,2)", bounds = [0, 9] }}
+""")
+    assert main(["policy", "check", str(tmp_path / "w.toml"), "--warehouse", "--json"]) == 1
+    out = capsys.readouterr().out
+    told = {(note["level"], note["where"]): note["what"] for note in json.loads(out)["notes"]}
+    assert "is BIGINT in the warehouse, INTEGER here, which is narrower" in told["wrong", "tables.people.columns.id"]
+    assert "digits after the point differ" in told["wrong", "tables.people.columns.pay"]
+    assert "is INTEGER in the warehouse, VARCHAR here" in told["wrong", "tables.visits.columns.person"]
+    assert "narrower" in told["wrong", "tables.visits.columns.cost"]
+    assert "does not declare (id) unique" in told["wrong", "tables.people.keys"]
+    assert told["missing", "tables.people.columns.id"] == "the warehouse does not declare it NOT NULL"
+    for fine in ("age", "tier", "code"):
+        assert ("wrong", f"tables.people.columns.{fine}") not in told
+    assert "4711" not in out
+    assert "secret-note" not in out
 
 
 def test_a_sound_policy_has_nothing_wrong(policies: Path, capsys: pytest.CaptureFixture[str]) -> None:
