@@ -9,13 +9,14 @@ Every round looks at the exact counts anew and costs e^2/8 in rho (Cesar & Roger
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from dpjupyter.engine.noise import NoiseSource
 from dpjupyter.engine.synthetic.counts import Counts, ExactCounts
+from dpjupyter.engine.synthetic.layout import Layout
 from dpjupyter.engine.synthetic.price import Price
 
 Pair = tuple[int, int]
@@ -39,28 +40,41 @@ def choose(
         expected: per axis its released counts by class, whole and not negative.
         source: of the Gumbel noise.
     """
-    layout = price.layout
     if price.choice_scale is None:
         return ()
-    noise = price.two_way_sigma(price.rounds) * _MEAN_NOISE
-    scored: dict[Pair, int] = {}
-    for one, other in layout.pairs():
-        table = merged(counts.table((one, other), layout), groups[one], groups[other])
-        scored[one, other] = score(table, expected[one], expected[other]) - math.ceil(noise * table.size)
-    root = {n: (0 if n < len(layout.given) else n) for n in range(len(layout.axes))}
+    scored = scores(counts, price, groups, expected)
     chosen: list[Pair] = []
     for _ in range(price.rounds):
-        open_ = [pair for pair in scored if root[pair[0]] != root[pair[1]]]
+        open_ = still_open(scored, chosen, price.layout)
         if not open_:
             break
         at = source.select([*(scored[pair] for pair in open_), STOP], price.choice_scale)
         if at == len(open_):
             break
-        pair = open_[at]
-        chosen.append(pair)
-        old, new = root[pair[1]], root[pair[0]]
-        root = {n: new if r == old else r for n, r in root.items()}
+        chosen.append(open_[at])
     return tuple(chosen)
+
+
+def scores(
+    counts: ExactCounts, price: Price, groups: Mapping[int, npt.NDArray[np.int64]], expected: Mapping[int, Sequence[int]]
+) -> dict[Pair, int]:
+    """The score of every pair, in the statements' integers."""
+    layout = price.layout
+    noise = price.two_way_sigma(price.rounds) * _MEAN_NOISE
+    scored: dict[Pair, int] = {}
+    for one, other in layout.pairs():
+        table = merged(counts.table((one, other), layout), groups[one], groups[other])
+        scored[one, other] = score(table, expected[one], expected[other]) - math.ceil(noise * table.size)
+    return scored
+
+
+def still_open(pairs: Iterable[Pair], chosen: Sequence[Pair], layout: Layout) -> list[Pair]:
+    """Pairs that close no circle with those chosen. All columns of the parent are one node from the start."""
+    root = {n: (0 if n < len(layout.given) else n) for n in range(len(layout.axes))}
+    for one, other in chosen:
+        old, new = root[other], root[one]
+        root = {n: new if r == old else r for n, r in root.items()}
+    return [pair for pair in pairs if root[pair[0]] != root[pair[1]]]
 
 
 def choose_cause(

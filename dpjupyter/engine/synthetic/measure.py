@@ -67,9 +67,7 @@ def measure(counts: ExactCounts, price: Price, given: Mapping[int, Reals], paren
         one_way[n] = _rows([int(v) + z for v, z in zip(exact, drawn, strict=True)], layout.weight)
     sigma = price.one_way_sigma / layout.weight
     total = _total(one_way)
-    shares = {n: on_simplex(noisy, total) for n, noisy in one_way.items()} | {n: part * total for n, part in given.items()}
-    groups = {n: classes(layout.axes[n], share, SPREAD * sigma) for n, share in shares.items()}
-    expected = {n: [math.floor(v * layout.weight) for v in np.bincount(groups[n], weights=share)] for n, share in shares.items()}
+    groups, expected = coarse(one_way, given, price)
     pairs = choose(counts, price, groups, expected, source)
     two_way: dict[Pair, Reals] = {}
     for one, other in pairs:
@@ -88,6 +86,16 @@ def measure(counts: ExactCounts, price: Price, given: Mapping[int, Reals], paren
         one_way_sigma=sigma,
         two_way_sigma=price.two_way_sigma(len(pairs)) / layout.weight if pairs else 0.0,
     )
+
+
+def coarse(one_way: Mapping[int, Reals], given: Mapping[int, Reals], price: Price) -> tuple[dict[int, Classes], dict[int, list[int]]]:
+    """From released one-way counts: classes of every column's bins, and whole expected counts by class. Constants for what follows."""
+    layout = price.layout
+    sigma, total = price.one_way_sigma / layout.weight, _total(one_way)
+    shares = {n: on_simplex(noisy, total) for n, noisy in one_way.items()} | {n: part * total for n, part in given.items()}
+    groups = {n: classes(layout.axes[n], share, SPREAD * sigma) for n, share in shares.items()}
+    expected = {n: [math.floor(v * layout.weight) for v in np.bincount(groups[n], weights=share)] for n, share in shares.items()}
+    return groups, expected
 
 
 def _children(
