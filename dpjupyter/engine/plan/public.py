@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from dpjupyter.engine.algebra import walk
-from dpjupyter.engine.model import Aggregate, Constants, Filter, Join, Project, Rel, Scan, SetOperation, Shared, Sort, Window
+from dpjupyter.engine.model import Aggregate, Constants, Filter, Join, Kind, Project, Rel, Scan, SetOperation, Shared, Sort, SqlType, Window
 from dpjupyter.engine.plan.relation import KeyList
 from dpjupyter.engine.policy import Policy
 from dpjupyter.errors import PrivacyUnitLost
@@ -25,6 +25,37 @@ def list_unique(item: KeyList) -> list[frozenset[str]]:
     if isinstance(rel, SetOperation) and not rel.all:
         return [frozenset(rel.fields)]
     return []
+
+
+_NUMBERS = (Kind.INT, Kind.DECIMAL, Kind.FLOAT)
+_TIMED = (Kind.DATE, Kind.TIMESTAMP)
+_DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}  # of an integer type
+_MOST = 38  # digits of the widest exact type
+
+
+def unites(a: SqlType, b: SqlType, dialect: str) -> bool:
+    """Whether a set operation of the two never fails, whatever the values: every value of each has a place in their common type."""
+    kinds = {a.kind, b.kind} - {Kind.NULL}
+    if Kind.OTHER in kinds:
+        return len(kinds) == 1 and (a.text == b.text or Kind.NULL in (a.kind, b.kind))
+    if len(kinds) <= 1 and kinds != {Kind.DECIMAL}:
+        return True
+    if Kind.DECIMAL in kinds and kinds <= {Kind.INT, Kind.DECIMAL}:
+        return united(a, b) is not None
+    if kinds <= set(_NUMBERS) or kinds <= set(_TIMED):
+        return True
+    # DuckDB shows anything as text and counts TRUE as 1; Snowflake would read the texts as the other type.
+    return dialect == "duckdb" and (Kind.TEXT in kinds or kinds <= {Kind.BOOL, *_NUMBERS})
+
+
+def united(a: SqlType, b: SqlType) -> SqlType | None:
+    """The DECIMAL that holds every value of two exact types; None: there is none, or neither is a DECIMAL."""
+    typed = [t for t in (a, b) if t.kind is not Kind.NULL]
+    if not any(t.kind is Kind.DECIMAL for t in typed) or not all(t.kind in (Kind.INT, Kind.DECIMAL) for t in typed):
+        return None
+    whole = max(t.precision - t.scale if t.precision else _DIGITS.get(t.bits, _MOST) for t in typed)
+    scale = max(t.scale for t in typed)
+    return SqlType.parse(f"DECIMAL({whole + scale},{scale})") if whole + scale <= _MOST else None
 
 
 def public_only(rel: Rel, policy: Policy) -> None:

@@ -35,6 +35,7 @@ from dpjupyter.engine.plan.fixed_point import summand
 from dpjupyter.engine.plan.joins import Joins, row_key_as_unit
 from dpjupyter.engine.plan.measure import Measurements
 from dpjupyter.engine.plan.per_unit import aggregate_per_unit
+from dpjupyter.engine.plan.public import united, unites
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit, renamed
 from dpjupyter.engine.plan.saved import SavedScans
 from dpjupyter.engine.plan.units import Units, scan
@@ -393,6 +394,14 @@ class Planner:
         return Relation(replace(rel, left=left.rel, right=right.rel), facts, Unit(same, left.unit.type), tables)
 
     def _public_set_operation(self, rel: SetOperation, left: Relation, right: Relation, facts: dict[str, Facts]) -> Relation:
+        dialect = "duckdb" if left.released or right.released else self._policy.dialect
+        for new, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True):
+            one, two = left.facts[a].type, right.facts[b].type
+            if not unites(one, two, dialect):
+                names = " and ".join(sorted({one.text or one.kind.value, two.text or two.kind.value}))
+                said = f"The sides of {rel.kind.upper()} have columns of different types: {names}."
+                raise UnsupportedSQL(said, hint="CAST both to one type.")
+            facts[new] = replace(facts[new], type=united(one, two) or _hull([left.facts[a], right.facts[b]]).type)
         cap = None if left.cap is None or right.cap is None else left.cap + right.cap
         unique = frozenset[frozenset[str]]() if rel.all else frozenset({frozenset(rel.fields)})
         return Relation(
