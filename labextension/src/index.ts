@@ -215,7 +215,15 @@ function quoterOf(
 function fingerprint({ connection, database, snapshot }: ReturnType<Current['get']>): string {
   const rows =
     snapshot?.budgets.map(row => [row.table_name, row.analyst, row.residual_budget]) ?? [];
-  return JSON.stringify([connection, database?.name, database?.sha256sum, snapshot?.state, rows]);
+  const saved = database?.saved.map(table => [table.name, table.time]) ?? [];
+  return JSON.stringify([
+    connection,
+    database?.name,
+    database?.sha256sum,
+    snapshot?.state,
+    rows,
+    saved
+  ]);
 }
 
 export default plugin;

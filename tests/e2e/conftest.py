@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="session")
 def server(demo: Demo, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """JupyterLab with the extension and the relay."""
     folder = tmp_path_factory.mktemp("lab")
+    with served(demo, built, folder, "jupyterlab", "--LabApp.expose_app_in_browser=True") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def notebook7(demo: Demo, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Notebook 7 with the extension and the relay."""
+    with served(demo, built, tmp_path_factory.mktemp("notebook7"), "notebook") as running:
+        yield running
+
+
+@contextmanager
+def served(demo: Demo, built: Path, folder: Path, app: str, *arguments: str) -> Iterator[Server]:
+    """A Jupyter application of its own folders, connected to the demo's gateway."""
     root = folder / "notebooks"
     extensions = folder / "data" / "labextensions"
     extensions.mkdir(parents=True)
@@ -122,11 +138,10 @@ def server(demo: Demo, built: Path, tmp_path_factory: pytest.TempPathFactory) ->
     }  # fmt: skip
     port = free_port()
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
-        f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True",
-        "--ServerApp.jpserver_extensions={'dpjupyter.relay': True, 'jupyterlab': True}",
+        sys.executable, "-m", app, "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
+        f"--ServerApp.root_dir={root}", f"--ServerApp.jpserver_extensions={{'dpjupyter.relay': True, '{app}': True}}", *arguments,
     ]  # fmt: skip
-    log = folder / "lab.log"
+    log = folder / "jupyter.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environ, cwd=folder, stdout=output, stderr=output)
     running = Server(f"http://127.0.0.1:{port}", token, root, environ)

@@ -126,9 +126,7 @@ class Lab:
 
     def open(self, name: str, cells: Sequence[str]) -> Notebook:
         """Write a notebook, open it and wait for its kernel."""
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(notebook, self.server.root / f"{name}.ipynb")
+        write(self.server, name, cells)
         opened = Notebook(self.page, self.page.evaluate(OPEN, f"{name}.ipynb"))
         expect(opened.cell(0)).to_be_visible()
         return opened
@@ -155,6 +153,13 @@ class Lab:
         """Switch JupyterLab's theme."""
         self.command("apputils:change-theme", theme=name)
         expect(self.page.locator("body")).to_have_attribute("data-jp-theme-light", "false" if "Dark" in name else "true")
+
+
+def write(server: Server, name: str, cells: Sequence[str]) -> None:
+    """Write a notebook where the server finds it."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, server.root / f"{name}.ipynb")
 
 
 def ask_gateway(url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
