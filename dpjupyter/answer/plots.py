@@ -21,6 +21,7 @@ Shape = Literal["bar", "line", "hist"]
 
 MOST_BARS = 60  # more categories than this are drawn as a line
 FEWEST_BINS = 8  # evenly spaced numbers from this many on are read as a histogram
+MOST_TOLD = 12  # values named in a chart's description
 MOST_UPRIGHT = 8  # longer labels or more of them are turned
 
 
@@ -34,9 +35,7 @@ class Mark:
     above: float
 
 
-def draw(
-    answer: Answer, *, y: list[str] | None, x: str | None, kind: str | None, confidence: float, ax: Axes | None
-) -> Axes | list[Axes]:
+def draw(answer: Answer, *, y: list[str] | None, x: str | None, kind: str | None, confidence: float, ax: Axes | None) -> Axes | list[Axes]:
     """See :meth:`dpjupyter.Answer.plot`."""
     try:
         import matplotlib.pyplot as plt  # noqa: PLC0415 - an optional part of the analyst's install
@@ -56,7 +55,12 @@ def draw(
     along = _along(answer, x)
     shape = kind or _shape(answer, along)
     if ax is None:
-        _, made = plt.subplots(len(columns), 1, figsize=(7, 3.2 * len(columns)), squeeze=False, layout="constrained")
+        from dpjupyter.answer.figures import Described  # noqa: PLC0415 - matplotlib, as above
+
+        figure, made = plt.subplots(
+            len(columns), 1, figsize=(7, 3.2 * len(columns)), squeeze=False, layout="constrained", FigureClass=Described
+        )
+        cast("Described", figure).description = "\n".join(described(answer, column, confidence, x=x, kind=kind) for column in columns)
         all_axes = [cast("Axes", row[0]) for row in made]
     else:
         all_axes = [ax]
@@ -65,6 +69,29 @@ def draw(
     if answer.reply.dp_info.kind == "synthetic":
         all_axes[0].set_title("synthetic", loc="right", fontstyle="italic")
     return all_axes[0] if len(all_axes) == 1 else all_axes
+
+
+def described(answer: Answer, column: str, confidence: float, *, x: str | None = None, kind: str | None = None) -> str:
+    """A chart in words, for those who cannot see it: what it shows, and its values while they are few."""
+    along = _along(answer, x)
+    shape = kind or _shape(answer, along)
+    name = {"bar": "Bar chart", "line": "Line chart", "hist": "Histogram"}[shape]
+    noisy = column in answer.noisy_columns
+    by = f" by {', '.join(answer.key_columns)}" if along is not None else ""
+    said = f"{name} of {column}{by}" + (f", with intervals at {confidence:.0%}" if noisy else "")
+    if answer.reply.dp_info.kind == "synthetic":
+        said += ", synthetic"
+    values, ends = answer.reply.Data[column], answer.ends(column, confidence)
+    if len(answer) > MOST_TOLD:
+        numbers = [value for value in values if isinstance(value, int | float)]
+        span = f"from {formats.plain(min(numbers))} to {formats.plain(max(numbers))}" if numbers else "all NULL"
+        return f"{said}: {len(answer)} values {span}."
+    told: list[str] = []
+    for index, value in enumerate(values):
+        keys = ", ".join(formats.plain(answer.reply.Data[key][index]) for key in answer.key_columns)
+        shown = formats.cell(value, ends[index], answer.kind_of(column))
+        told.append(f"{keys}: {shown}" if keys else str(shown))
+    return f"{said}: {'; '.join(told)}."
 
 
 def _along(answer: Answer, x: str | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets
 
 from dpjupyter.answer import Answer, formats
+from dpjupyter.answer.plots import described
 from dpjupyter.errors import DpError
 from dpjupyter.widgets.base import Panel, chosen, on_change
 
@@ -22,7 +23,7 @@ class AnswerView(Panel):
     def __init__(self, answer: Answer) -> None:
         """Show an answer; the chart is drawn when its tab is opened."""
         self.answer = answer
-        self._table = ipywidgets.HTML(answer.to_html())
+        self._table = ipywidgets.HTML(_spaced(answer.to_html()))
         self._chart = ipywidgets.VBox()
         levels = sorted(answer.confidences)
         self.confidence = ipywidgets.Dropdown(
@@ -67,7 +68,7 @@ class AnswerView(Panel):
 
     def _changed(self) -> None:
         self.answer.confidence = chosen(self.confidence)
-        self._table.value = self.answer.to_html()
+        self._table.value = _spaced(self.answer.to_html())
         self._chart.children = ()
         self._opened()
         if hasattr(self, "verdict"):
@@ -93,7 +94,12 @@ class AnswerView(Panel):
             buffer = BytesIO()
             figure.savefig(buffer, format="png", dpi=110)
             data = base64.b64encode(buffer.getvalue()).decode()
-            label = escape(f"Chart of {column}; its values are in the first tab", quote=True)
+            label = escape(described(self.answer, column, chosen(self.confidence)), quote=True)
             # Not ipywidgets.Image: it has no text for those who cannot see it.
             images.append(f'<img alt="{label}" style="max-width:100%" src="data:image/png;base64,{data}">')
         return ipywidgets.HTML("".join(images) or "<div>The answer holds nothing to draw.</div>")
+
+
+def _spaced(html: str) -> str:
+    # ipywidgets sets every line of HTML as high as a button.
+    return f'<div style="line-height:1.4">{html}</div>'

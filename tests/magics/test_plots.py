@@ -92,3 +92,26 @@ def test_exact_numbers_are_drawn_without_error_bars() -> None:
     axes = Answer(reply({"city": ["a", "b"], "n": [1, 2]}, {"city": "VARCHAR", "n": "BIGINT"}, {}, kind="public")).plot()
     assert not errors(axes)
     assert axes.get_ylabel() == "n"
+
+
+# ---------------------------------------------------------------- in words
+def test_a_figure_says_what_it_shows() -> None:
+    axes = counted("city", "VARCHAR", ["Bern", None, '"><script>']).plot()
+    html = axes.figure._repr_html_()
+    assert html.startswith(
+        '<img alt="Bar chart of n by city, with intervals at 95%: Bern: 10 ± 2; NULL: 11 ± 2; &quot;&gt;&lt;script&gt;: 12 ± 2."'
+    )
+    assert html.count("<") == 1
+    assert "data:image/png;base64," in html
+
+
+def test_a_description_of_many_values_tells_their_span() -> None:
+    axes = counted("day", "DATE", [f"2024-01-{day:02}" for day in range(1, 31)]).plot()
+    assert axes.figure.description == "Line chart of n by day, with intervals at 95%: 30 values from 10 to 39."
+    assert counted("bin", "INTEGER", list(range(0, 130, 10))).plot().figure.description.startswith("Histogram of n by bin")
+
+
+def test_figures_of_ones_own_are_left_alone() -> None:
+    figure, axes = plt.subplots()
+    counted("city", "VARCHAR", ["Bern"]).plot(ax=axes)
+    assert not hasattr(figure, "description")

@@ -260,7 +260,7 @@ def test_answer_view_charts_and_compares() -> None:
     assert "± at 50%" in html(view)
     view.tabs.selected_index = 1
     chart = view._chart.children[0].value
-    assert chart.startswith('<img alt="Chart of n; its values are in the first tab"')
+    assert chart.startswith('<img alt="Bar chart of n by k, with intervals at 50%: a: 100 ± 2; b: 103 ± 2."')
     assert base64.b64decode(chart.partition("base64,")[2].partition('"')[0]).startswith(b"\x89PNG")
 
 
