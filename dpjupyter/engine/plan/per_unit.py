@@ -11,7 +11,7 @@ from sqlglot import exp
 from dpjupyter.engine import scalar
 from dpjupyter.engine.model import BIGINT, DOUBLE, Aggregate, Call, Facts, Interval, Kind, Project, SqlType
 from dpjupyter.engine.place import at
-from dpjupyter.engine.plan.fixed_point import row_integer, summand
+from dpjupyter.engine.plan.fixed_point import partial_summand, row_integer, summand
 from dpjupyter.engine.plan.relation import Relation, Unit
 from dpjupyter.engine.plan.statistics import LARGEST
 from dpjupyter.engine.policy import Policy
@@ -122,7 +122,7 @@ def _float_sum(
     grid = 2.0 ** math.floor(math.log2(largest / _STEPS))
     total, count = fresh(), fresh()
     value = row_integer(argument, facts.interval, grid)
-    calls[total] = Call("SUM", (summand(value, dialect),), call.distinct, text=call.text)
+    calls[total] = Call("SUM", (partial_summand(value, dialect),), call.distinct, text=call.text)
     summed = exp.Mul(
         this=exp.Cast(this=column(total), to=exp.DataType.build("DOUBLE")),
         expression=exp.Literal.number(f"{grid!r}e0" if "e" not in repr(grid) else repr(grid)),

@@ -23,9 +23,12 @@ from dpjupyter.engine.plan.fixed_point import (
     decimal_steps,
     double,
     is_missing,
+    limited_decimal,
     number,
+    partial_summand,
     row_integer,
     summand,
+    wide,
 )
 from dpjupyter.engine.plan.statistics import Sum
 from dpjupyter.engine.render import column
@@ -244,7 +247,7 @@ def _limited_sum(
     assert statistic.value is not None
     low, high = m * min(statistic.low, 0), m * max(statistic.high, 0)
     if statistic.exact and statistic.scale and not statistic.center and not statistic.weighted:
-        return _limited_decimal(
+        return limited_decimal(
             partial(Call("SUM", (summand(statistic.value.copy(), dialect, statistic.scale),))), low, high, statistic.scale
         )
     total: exp.Expression
@@ -257,13 +260,13 @@ def _limited_sum(
     # Where a value is missing its integer is; a NaN has none either, so that of a DOUBLE the integers are counted.
     calls = _count(integer if statistic.floating else statistic.counted or statistic.value, statistic)
     if statistic.center and statistic.narrow:
-        total = partial(Call("SUM", (summand(exp.Sub(this=bigint(integer), expression=number(statistic.center)), dialect),)))
+        total = partial(Call("SUM", (partial_summand(exp.Sub(this=bigint(integer), expression=number(statistic.center)), dialect),)))
     else:
-        total = partial(Call("SUM", (summand(integer, dialect),)))
+        total = partial(Call("SUM", (partial_summand(integer, dialect),)))
         if statistic.center:
             total = exp.Paren(
                 this=exp.Sub(
-                    this=total, expression=exp.Mul(this=_wide(number(statistic.center), dialect), expression=_wide(partial(calls), dialect))
+                    this=total, expression=exp.Mul(this=wide(number(statistic.center), dialect), expression=wide(partial(calls), dialect))
                 )
             )
     if not statistic.weighted:
@@ -285,16 +288,6 @@ def _weighted(total: exp.Expression, counted: exp.Expression, m: int) -> exp.Exp
     scaled = exp.Div(this=exp.Mul(this=total.copy(), expression=number(float(m))), expression=divisor)
     over = exp.GT(this=counted.copy(), expression=number(m))
     return exp.Case(ifs=[exp.If(this=over, true=scaled)], default=total)
-
-
-def _limited_decimal(total: exp.Expression, low: int, high: int, scale: int) -> exp.Expression:
-    """DECIMAL sums are exact and fast; the few per-unit results are made integers after they are limited. Nothing sums to 0."""
-    return decimal_steps(exp.Coalesce(this=total, expressions=[number(0)]), low, high, scale, width=38)
-
-
-def _wide(value: exp.Expression, dialect: str) -> exp.Expression:
-    """A count or a centre, so that the product of two fits: 18 digits each, as more would promise a product of 76."""
-    return exp.Cast(this=value, to=exp.DataType.build("DECIMAL(18,0)" if dialect == "snowflake" else "INT128"))
 
 
 def _total(rel: Aggregate) -> Rel:
@@ -362,7 +355,9 @@ def bins(
     unit, total, weighted = fresh(), fresh(), fresh()
     rel = Aggregate(rel, {unit: column(grouping.unit), **grouping.keys, bin_: binned}, {rows: Call("COUNT_STAR")})
     window = exp.Window(
-        this=exp.Sum(this=summand(column(rows), grouping.dialect)), partition_by=[column(i) for i in (unit, *grouping.keys)], over="OVER"
+        this=exp.Sum(this=partial_summand(column(rows), grouping.dialect)),
+        partition_by=[column(i) for i in (unit, *grouping.keys)],
+        over="OVER",
     )
     rel = Window(rel, {total: window})
     m = grouping.max_rows
@@ -402,5 +397,5 @@ def _weighted_bins(grouping: Grouping, rows: Rel, binned: exp.Expression, bin_: 
     return Aggregate(
         Join(flat, heavy, "left", same),
         {**_key_columns(grouping.keys), bin_: column(bin_)},
-        {weight: Call("SUM", (summand(weighted, grouping.dialect) if grouping.dialect == "snowflake" else bigint(weighted),))},
+        {weight: Call("SUM", (summand(bigint(weighted), grouping.dialect),))},
     )

@@ -41,7 +41,7 @@ SELECT
     END AS DECIMAL(38, 0))
   ) AS m0_s0,
   SUM(
-    CAST(CASE
+    CAST(CAST(CASE
       WHEN t1."FARE" = CAST('NaN' AS DOUBLE)
       THEN NULL
       WHEN t1."FARE" <= 0.0e0
@@ -49,7 +49,7 @@ SELECT
       WHEN t1."FARE" >= 600.0e0
       THEN 600.0e0
       ELSE CAST(t1."FARE" AS DOUBLE)
-    END * 1024.0e0 AS DECIMAL(38, 0))
+    END * 1024.0e0 AS BIGINT) AS DECIMAL(38, 0))
   ) AS m0_s1,
   COUNT(t1."AGE") AS m0_s2
 FROM "PASSENGERS" AS t1
