@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from dpjupyter.engine import scalar
 from dpjupyter.engine.model import Facts, Kind, SqlType, Value
+from dpjupyter.engine.plan.fixed_point import double, number
 from dpjupyter.engine.policy import MAX_BINS, Column, Policy, Table
 from dpjupyter.engine.render import column
 from dpjupyter.engine.scalar.values import at
@@ -18,6 +19,7 @@ from dpjupyter.engine.scalar.values import at
 DEFAULT_BINS = 16  # ranges of a column whose policy says nothing
 OUTSIDE = -1  # bin of a value that the policy says cannot occur: such rows are left out
 _EPOCH_STEP = {Kind.DATE: 1, Kind.TIMESTAMP: 1_000_000}  # days; microseconds in a second
+_EXACT = 2.0**50  # whole numbers up to here keep a half beside them as doubles
 _WHOLE = frozenset({Kind.INT, Kind.DATE, Kind.TIMESTAMP})
 
 
@@ -34,6 +36,7 @@ class Axis:
     values: tuple[Value, ...] = ()
     cuts: tuple[float, ...] = ()
     nullable: bool = False
+    width: float | None = None  # of every range, where a division finds the bin: numbers cut into equal parts
 
     @property
     def ranges(self) -> int:
@@ -65,7 +68,30 @@ class Axis:
                 for n, v in enumerate(self.values)
             ]
             return exp.Case(ifs=ifs, default=exp.Neg(this=exp.Literal.number(-OUTSIDE)))
+        if self.width is not None:
+            return exp.Case(ifs=ifs, default=self._division(value))
         return exp.Case(ifs=ifs, default=self._search(value, 0, self.ranges - 1))
+
+    def _division(self, value: exp.Expression) -> exp.Expression:
+        # Limited before anything is computed: nothing infinite, huge or NaN is subtracted or cast, in whatever order branches run.
+        low, high = self.cuts[0], self.cuts[-1] - (1 if self.type.kind is Kind.INT else 0)
+        ends = [scalar.literal(at(end, self.type) if self.type.kind is Kind.INT else end, self.type) for end in (low, high)]
+        limited = exp.Case(
+            ifs=[
+                exp.If(this=exp.LTE(this=value.copy(), expression=ends[0].copy()), true=ends[0]),
+                exp.If(this=exp.GTE(this=value.copy(), expression=ends[1].copy()), true=ends[1]),
+            ],
+            default=value.copy(),
+        )
+        assert self.width is not None
+        offset = exp.Paren(this=exp.Sub(this=double(limited), expression=number(self._start)))
+        index = exp.Cast(this=exp.Floor(this=exp.Mul(this=offset, expression=number(1.0 / self.width))), to=exp.DataType.build("INT"))
+        return exp.Anonymous(this="LEAST", expressions=[index, exp.Literal.number(self.ranges - 1)])
+
+    @property
+    def _start(self) -> float:
+        # Whole numbers stand in the middle of their steps: rounding never moves one into a neighbouring range.
+        return self.cuts[0] - (0.5 if self.type.kind is Kind.INT else 0.0)
 
     def _search(self, value: exp.Expression, low: int, high: int) -> exp.Expression:
         # Halving: five comparisons find one of 32 ranges. Values outside the bounds fall into the first and last range.
@@ -87,6 +113,9 @@ class Axis:
             return self.ranges if self.nullable else OUTSIDE
         if self.values:
             return self.values.index(value) if value in self.values else OUTSIDE
+        if self.width is not None:
+            limited = min(max(scalar.ordinal(value, self.type), self.cuts[0]), self.cuts[-1])
+            return min(math.floor((limited - self._start) * (1.0 / self.width)), self.ranges - 1)
         return min(max(bisect.bisect_right(self.cuts, scalar.ordinal(value, self.type)) - 1, 0), self.ranges - 1)
 
 
@@ -132,13 +161,17 @@ def _axis(name: str, declared: Column, facts: Facts) -> Axis | str:
         limit = wanted if declared.bins else max(wanted, 24)  # a few integers more than the default keep a bin each
         width = 1 if whole <= limit else math.ceil(whole / wanted)
         count = math.ceil(whole / width)
-        return Axis(name, facts.type, cuts=(*(low + n * width * step for n in range(count)), _end(high, kind)), nullable=declared.nullable)
+        cuts = (*(low + n * width * step for n in range(count)), _end(high, kind))
+        divided = float(width) if kind is Kind.INT and max(abs(low), abs(high)) < _EXACT else None
+        return Axis(name, facts.type, cuts=cuts, nullable=declared.nullable, width=divided)
     if high <= low:
         return Axis(name, facts.type, cuts=(low, low + 1.0), nullable=declared.nullable)
     inner = (low + n * (high - low) / wanted for n in range(1, wanted))
     if kind is Kind.DECIMAL:
         inner = (round(cut, facts.type.scale) for cut in inner)  # a cut is a value of the column
-    return Axis(name, facts.type, cuts=(low, *sorted({cut for cut in inner if low < cut < high}), high), nullable=declared.nullable)
+    cuts = (low, *sorted({cut for cut in inner if low < cut < high}), high)
+    divided = (high - low) / wanted if kind is Kind.FLOAT and len(cuts) == wanted + 1 and math.isfinite(wanted / (high - low)) else None
+    return Axis(name, facts.type, cuts=cuts, nullable=declared.nullable, width=divided)
 
 
 def _end(high: float, kind: Kind) -> float:

@@ -16,6 +16,7 @@ from dpjupyter.engine.synthetic.bins import Axis
 from dpjupyter.engine.synthetic.layout import Layout
 from dpjupyter.engine.synthetic.measure import Released
 from dpjupyter.engine.synthetic.projection import on_simplex
+from dpjupyter.engine.synthetic.sample import Bins
 
 METHOD = "tree of noisy two-way counts (zCDP, discrete Gaussian), projected and sampled"
 
@@ -110,7 +111,7 @@ def _described(axis: Axis, types: Mapping[str, str], errors: Mapping[str, float]
     )
 
 
-def errors(released: Released, layout: Layout, drawn: Mapping[int, npt.NDArray[np.int64]]) -> tuple[dict[str, float], list[PairCard]]:
+def errors(released: Released, layout: Layout, drawn: Mapping[int, Bins]) -> tuple[dict[str, float], list[PairCard]]:
     """How far the twin's rows are from the noisy counts: by column, and by measured pair."""
     single: dict[str, float] = {}
     for n, noisy in released.one_way.items():

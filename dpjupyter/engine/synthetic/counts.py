@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dpjupyter.engine.synthetic.bins import OUTSIDE, Axis
+from dpjupyter.engine.synthetic.bins import OUTSIDE
 from dpjupyter.engine.synthetic.layout import Layout
 from dpjupyter.engine.synthetic.statements import Statement
 
@@ -32,7 +32,7 @@ class ExactCounts:
     def add(self, statement: Statement, rows: Iterable[Sequence[object]], layout: Layout) -> None:
         """Take in what one statement returned.
 
-        Raises: ValueError: it is not what the statement can return (never shown to anyone).
+        Raises: ValueError, IndexError: it is not what the statement can return (never shown to anyone).
         """
         if statement.kind == "children":
             assert layout.link is not None
@@ -43,17 +43,18 @@ class ExactCounts:
                 chosen = [(n, _integer(part)) for n, part in zip(statement.columns, parts, strict=True) if part is not None]
                 if chosen:
                     ((n, place),) = chosen
-                    self._put(self.causes[n], (place, _integer(bin_)), (layout.given[n], number), _integer(weight))
+                    self._put(self.causes[n], (place, _integer(bin_)), _integer(weight))
                 else:
-                    self._put(self.children, (_integer(bin_),), (number,), _integer(weight))
+                    self._put(self.children, (_integer(bin_),), _integer(weight))
             return
-        for row in rows:
-            chosen = tuple(n for n, value in zip(statement.columns, row, strict=False) if value is not None)
-            axes = tuple(layout.axes[n] for n in chosen)
-            if chosen not in self.rows:
-                self.rows[chosen] = np.zeros(tuple(a.size for a in axes), dtype=np.int64)
-            place = tuple(_integer(value) for value in row[:-1] if value is not None)
-            self._put(self.rows[chosen], place, axes, _integer(row[-1]))
+        axes = dict(zip(statement.columns, (layout.axes[n] for n in statement.columns), strict=True))
+        for *cell, weight in rows:  # hundreds of thousands of rows: plain loops
+            chosen = tuple([n for n, value in zip(statement.columns, cell, strict=True) if value is not None])
+            table = self.rows.get(chosen)
+            if table is None:
+                table = self.rows[chosen] = np.zeros(tuple(axes[n].size for n in chosen), dtype=np.int64)
+            place = tuple([value if type(value) is int else _integer(value) for value in cell if value is not None])
+            self._put(table, place, _integer(weight))
 
     def check(self) -> None:
         """After the last statement: nothing so large that sums could overflow.
@@ -64,13 +65,11 @@ class ExactCounts:
             self._check(table)
 
     @staticmethod
-    def _put(table: Any, place: tuple[int, ...], axes: tuple[Axis, ...], weight: int) -> None:
+    def _put(table: Any, place: tuple[int, ...], weight: int) -> None:
         if OUTSIDE in place:
             return  # a value that the policy says cannot occur: the row is left out of this histogram
-        if not all(0 <= at < axis.size for at, axis in zip(place, axes, strict=True)) or table[place] or weight < 0:
-            raise ValueError("a bin came twice or lies outside the grid")
-        if weight >= _MOST:
-            raise ValueError("a count is too large")
+        if min(place) < 0 or not 0 <= weight < _MOST or table[place]:  # IndexError: beyond the last bin
+            raise ValueError("a bin came twice or lies outside the grid, or a count is too large")
         table[place] = weight
 
     @staticmethod

@@ -33,7 +33,7 @@ from dpjupyter.engine.synthetic.layout import Layout, layout
 from dpjupyter.engine.synthetic.measure import Released, measure
 from dpjupyter.engine.synthetic.price import Price, price
 from dpjupyter.engine.synthetic.projection import fitted, on_simplex
-from dpjupyter.engine.synthetic.sample import conditional, sample, shuffled, values
+from dpjupyter.engine.synthetic.sample import Bins, Drawn, conditional, places, sample, shuffled
 from dpjupyter.engine.synthetic.statements import Statement, statements
 from dpjupyter.engine.synthetic.store import Column, Empty, Numbered, TwinStore, bins_of
 from dpjupyter.errors import AskRefused, DpError, LedgerUnavailable, QueryFailed, RequestReused
@@ -61,7 +61,7 @@ class Parent:
 
     card: ParentCard
     keys: npt.NDArray[np.int64]
-    bins: Mapping[int, npt.NDArray[np.int64]]  # by number of the given axis
+    bins: Mapping[int, Bins]  # by number of the given axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _parent(plan: Layout, policy: Policy, ledger: LedgerStore, store: TwinStore)
     if any((column == OUTSIDE).any() for column in bins):
         raise AskRefused(f"The twin of {link.parent} was published under other bounds or domains than today's.", hint=hint)
     card = ParentCard(table=link.parent, version=found.version, key=link.parent_key, column=link.column)
-    return Parent(card, keys.astype(np.int64), {n: column.astype(np.int64) for n, column in enumerate(bins)})
+    return Parent(card, keys.astype(np.int64), {n: column.astype(np.int16) for n, column in enumerate(bins)})
 
 
 def _made(
@@ -195,10 +195,11 @@ def _made(
     released = measure(counts, priced, _shares(plan, parent), parent.keys.size if parent is not None else 0, noise_source)
     del counts  # nothing after this point has seen the data
     seed = secrets.randbits(63)
-    columns, drawn, rows, notes = draw(released, plan, policy, parent, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    columns, drawn, rows, notes = draw(released, plan, policy, parent, rng)
     version = store.new_version()
     database = policy.database
-    sha256 = store.write(store.path(database.prefix, database.name, plan.table, version), columns, rows)
+    sha256 = store.write(store.path(database.prefix, database.name, plan.table, version), columns, rows, rng)
     single, pairs = cards.errors(released, plan, drawn)
     declared = policy.tables[plan.table].columns
     return Card(
@@ -255,7 +256,7 @@ def _shares(plan: Layout, parent: Parent | None) -> dict[int, npt.NDArray[np.flo
 
 def draw(
     released: Released, plan: Layout, policy: Policy, parent: Parent | None, rng: np.random.Generator
-) -> tuple[dict[str, Column], dict[int, npt.NDArray[np.int64]], int, list[str]]:
+) -> tuple[dict[str, Column], dict[int, Bins], int, list[str]]:
     """A twin's rows: columns in the policy's order, bins by axis (the given ones too), number of rows, what is to be said."""
     notes: list[str] = []
     owners, within = _owners(released, plan, parent, rng, notes)
@@ -265,7 +266,7 @@ def draw(
     declared = policy.tables[plan.table].columns
     columns: dict[str, Column] = {}
     for n, bins in drawn.items():
-        columns[plan.axes[n].name] = values(plan.axes[n], bins, rng)
+        columns[plan.axes[n].name] = Drawn(plan.axes[n], bins)
     for name in plan.keys:
         # A key of several columns counts within its parent; a single one through the table.
         alone = (name,) in policy.tables[plan.table].keys or parent is None
@@ -304,9 +305,7 @@ def _owners(
         held = np.bincount(classes, minlength=released.cause.counts.shape[0]).astype(np.float64)
         table = fitted(on_simplex(released.cause.counts, float(parents)), held, masses)
         bins = conditional(classes, table, single, group, rng)
-    drawn = values(axis, bins, rng).places
-    assert drawn is not None
-    children = drawn.astype(np.int64)
+    children = places(axis, bins, rng).astype(np.int64)
     over = np.nonzero(np.cumsum(children) > MAX_ROWS)[0]
     if over.size:
         notes.append(f"Cut off at {MAX_ROWS} rows: later rows of {plan.link.parent or 'units'} have none here.")

@@ -16,17 +16,17 @@ from dpjupyter.engine.model import Kind
 from dpjupyter.engine.synthetic.bins import Axis
 from dpjupyter.engine.synthetic.fit import Model
 from dpjupyter.engine.synthetic.layout import Layout
+from dpjupyter.engine.synthetic.measure import Classes
 
-Bins = npt.NDArray[np.int64]
+Bins = npt.NDArray[np.int16]  # a million rows of many columns: bins are kept narrow
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Values of one column: what stands in the bin, as numbers or as places in a domain; and where it is NULL."""
+    """One column as drawn: the bin of every row. Values within the bins are drawn as they are written."""
 
     axis: Axis
     bins: Bins
-    places: npt.NDArray[np.float64] | None  # ordinals; None: the bin is a value of the domain
 
 
 def sample(model: Model, layout: Layout, rows: int, given: Mapping[int, Bins], rng: np.random.Generator) -> dict[int, Bins]:
@@ -58,7 +58,7 @@ def sample(model: Model, layout: Layout, rows: int, given: Mapping[int, Bins], r
 
 
 def conditional(
-    parents: Bins, table: npt.NDArray[np.float64], single: npt.NDArray[np.float64], group: Bins, rng: np.random.Generator
+    parents: Classes, table: npt.NDArray[np.float64], single: npt.NDArray[np.float64], group: Classes, rng: np.random.Generator
 ) -> Bins:
     """Bins of a column given the classes of another one: by class, then by bin within the class.
 
@@ -69,14 +69,14 @@ def conditional(
         group: classes of this column's bins.
         rng: the seeded generator.
     """
-    classes = np.zeros(parents.size, dtype=np.int64)
+    classes = np.zeros(parents.size, dtype=np.int16)
     for at in range(table.shape[0]):
         here = np.nonzero(parents == at)[0]
         classes[here] = shuffled(table[at], here.size, rng)
-    result = np.zeros(parents.size, dtype=np.int64)
+    result = np.zeros(parents.size, dtype=np.int16)
     for at in range(table.shape[1]):
         here = np.nonzero(classes == at)[0]
-        members = np.nonzero(group == at)[0]
+        members = np.nonzero(group == at)[0].astype(np.int16)
         result[here] = members[shuffled(single[members], here.size, rng)]
     return result
 
@@ -84,7 +84,7 @@ def conditional(
 def shuffled(weights: npt.NDArray[np.float64], rows: int, rng: np.random.Generator) -> Bins:
     """``rows`` numbers of cells, each as often as its weight says, in random order."""
     if rows == 0:
-        return np.zeros(0, dtype=np.int64)
+        return np.zeros(0, dtype=np.int16)
     total = float(weights.sum())
     shares = weights / total if total > 0 else np.full(weights.size, 1 / weights.size)
     wanted = shares * rows
@@ -97,15 +97,13 @@ def shuffled(weights: npt.NDArray[np.float64], rows: int, rng: np.random.Generat
         marks = (rng.random() + np.arange(left)) / left
         extra = np.searchsorted(np.cumsum(rest), marks)
         counts += np.bincount(np.minimum(extra, weights.size - 1), minlength=weights.size)
-    result = np.repeat(np.arange(weights.size, dtype=np.int64), counts)
+    result = np.repeat(np.arange(weights.size, dtype=np.int16), counts)
     rng.shuffle(result)
     return result
 
 
-def values(axis: Axis, bins: Bins, rng: np.random.Generator) -> Drawn:
-    """A value within each bin: one of the domain's, or uniform in the range."""
-    if axis.values:
-        return Drawn(axis, bins, None)
+def places(axis: Axis, bins: Bins, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """An ordinal within each bin of a column of ranges, uniform; what stands at NULL's bin means nothing."""
     cuts = np.array(axis.cuts)
     at = np.minimum(bins, axis.ranges - 1)
     low, high = cuts[at], cuts[at + 1]
@@ -113,13 +111,12 @@ def values(axis: Axis, bins: Bins, rng: np.random.Generator) -> Drawn:
     match axis.type.kind:
         case Kind.INT | Kind.DATE:
             first, last = np.ceil(low), np.ceil(high) - 1
-            places = first + np.floor(uniform * (last - first + 1))
+            return first + np.floor(uniform * (last - first + 1))
         case Kind.TIMESTAMP:
             second = 1_000_000.0
-            places = low + np.floor(uniform * np.maximum(1.0, np.floor((high - low) / second))) * second
+            return low + np.floor(uniform * np.maximum(1.0, np.floor((high - low) / second))) * second
         case Kind.DECIMAL:
-            places = np.clip(np.round(low + uniform * (high - low), axis.type.scale), cuts[0], cuts[-1])
+            return np.clip(np.round(low + uniform * (high - low), axis.type.scale), cuts[0], cuts[-1])
         case _:
             digits = 2 - int(np.floor(np.log10(max(float(np.min(np.diff(cuts))), 1e-300))))  # a hundredth of the narrowest range
-            places = np.clip(np.round(low + uniform * (high - low), min(max(digits, 0), 15)), cuts[0], cuts[-1])
-    return Drawn(axis, bins, places)
+            return np.clip(np.round(low + uniform * (high - low), min(max(digits, 0), 15)), cuts[0], cuts[-1])

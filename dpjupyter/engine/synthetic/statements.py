@@ -28,7 +28,7 @@ from dpjupyter.engine.render import column, render
 from dpjupyter.engine.synthetic.bins import Axis
 from dpjupyter.engine.synthetic.layout import Layout
 
-BLOCK = 6  # columns of one block: a statement pairs two blocks, 36 grouping sets (Snowflake allows 128)
+BLOCK = 10  # columns of one block: a statement pairs two blocks, 100 grouping sets (Snowflake allows 128)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
+import numpy as np
 from pydantic import ValidationError
 from sqlglot import exp
 
@@ -23,11 +24,12 @@ from dpjupyter.engine.finish.desk import duckdb_type
 from dpjupyter.engine.ledger.records import TwinCard
 from dpjupyter.engine.model import Kind, SqlType
 from dpjupyter.engine.synthetic.card import Card
-from dpjupyter.engine.synthetic.sample import Drawn
+from dpjupyter.engine.synthetic.sample import Drawn, places
 from dpjupyter.errors import NotFound, PolicyError
 
 _VERSION = re.compile(r"[0-9a-f]{16}")
 _BLOCK = 1 << 20
+CHUNK = 100_000  # rows written at a time
 
 
 class Cards(Protocol):
@@ -94,14 +96,14 @@ class TwinStore:
         named = hashlib.sha256(json.dumps([prefix, db_name, table]).encode()).hexdigest()[:16]
         return self.folder / f"{named}-{version}.parquet"
 
-    def write(self, path: Path, columns: Mapping[str, Column], rows: int) -> str:
-        """Write a twin's rows, all or nothing.
+    def write(self, path: Path, columns: Mapping[str, Column], rows: int, rng: np.random.Generator) -> str:
+        """Write a twin's rows, all or nothing; values within bins are drawn from ``rng`` on the way.
 
         Returns: the file's sha256.
         """
         trial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            _parquet(trial, columns, rows)
+            _parquet(trial, columns, rows, rng)
             _settled(trial, path)
         finally:
             trial.unlink(missing_ok=True)
@@ -168,41 +170,60 @@ def _settled(trial: Path, path: Path) -> None:
     trial.replace(path)
 
 
-def _parquet(path: Path, columns: Mapping[str, Column], rows: int) -> None:
-    with duckdb.connect(":memory:", config={"threads": "1", "python_enable_replacements": "false"}) as connection:
-        arrays: dict[str, Any] = {}
-        domains: list[list[Any]] = []
-        shown: list[exp.Expression] = []
-        for n, (name, column) in enumerate(columns.items()):
-            shown.append(exp.Alias(this=_expression(n, column, arrays, domains), alias=exp.to_identifier(name, quoted=True)))
-        if rows == 0 or not arrays:
-            source: exp.Expression = exp.select(*shown).from_(f"range({rows})")
-        else:
-            connection.register("drawn", arrays)
-            source = exp.select(*shown).from_("drawn")
-        name = str(path).replace("'", "''")  # our own folder and a name made of hexadecimal numbers
-        connection.execute(f"COPY ({source.sql('duckdb')}) TO '{name}' (FORMAT parquet)", domains or None)
+def _parquet(path: Path, columns: Mapping[str, Column], rows: int, rng: np.random.Generator) -> None:
+    """Row group by row group: no more than one is in memory as values."""
+    parts: list[str] = []
+    try:
+        with duckdb.connect(":memory:", config={"threads": "1", "python_enable_replacements": "false"}) as connection:
+            for start in range(0, max(rows, 1), CHUNK):
+                parts.append(f"{path}.{start}")
+                _part(connection, parts[-1], columns, (start, min(rows, start + CHUNK)), rng)
+            files = exp.Array(expressions=[exp.Literal.string(part) for part in parts])
+            source = exp.select("*").from_(exp.Anonymous(this="read_parquet", expressions=[files]))
+            connection.execute(f"COPY ({source.sql('duckdb')}) TO {exp.Literal.string(str(path)).sql('duckdb')} (FORMAT parquet)")
+    finally:
+        for part in parts:
+            Path(part).unlink(missing_ok=True)
 
 
-def _expression(n: int, column: Column, arrays: dict[str, Any], domains: list[list[Any]]) -> exp.Expression:
+def _part(
+    connection: duckdb.DuckDBPyConnection, path: str, columns: Mapping[str, Column], between: tuple[int, int], rng: np.random.Generator
+) -> None:
+    arrays: dict[str, Any] = {}
+    domains: list[list[Any]] = []
+    shown: list[exp.Expression] = []
+    for n, (name, column) in enumerate(columns.items()):
+        value = _expression(n, column, slice(*between), rng, arrays, domains)
+        shown.append(exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True)))
+    if arrays:
+        connection.register("drawn", arrays)
+        source = exp.select(*shown).from_("drawn")
+    else:
+        source = exp.select(*shown).from_(f"range({between[1] - between[0]})")
+    connection.execute(f"COPY ({source.sql('duckdb')}) TO {exp.Literal.string(path).sql('duckdb')} (FORMAT parquet)", domains or None)
+
+
+def _expression(
+    n: int, column: Column, part: slice, rng: np.random.Generator, arrays: dict[str, Any], domains: list[list[Any]]
+) -> exp.Expression:
     """A column of the file, of the type that the policy declares."""
     type_ = exp.DataType.build(duckdb_type(column.axis.type if isinstance(column, Drawn) else column.type), dialect="duckdb")
     match column:
         case Empty():
             return exp.cast(exp.null(), type_)
         case Numbered():
-            arrays[f"v{n}"] = column.numbers
+            arrays[f"v{n}"] = column.numbers[part]
             return exp.TryCast(this=exp.column(f"v{n}"), to=type_)
-        case Drawn(axis=axis, bins=bins, places=None):
-            arrays[f"v{n}"] = bins
+        case Drawn(axis=axis, bins=bins) if axis.values:
+            arrays[f"v{n}"] = bins[part]
             domains.append(list(axis.values))
             values = exp.cast(
                 exp.Parameter(this=exp.Literal.number(len(domains))), exp.DataType.build(f"{type_.sql('duckdb')}[]", dialect="duckdb")
             )
             at = exp.Add(this=exp.column(f"v{n}"), expression=exp.Literal.number(1))
             return exp.Anonymous(this="list_extract", expressions=[values, at])  # one past the end is NULL: NULL's own bin
-        case Drawn(axis=axis, bins=bins, places=places):
-            arrays[f"v{n}"], arrays[f"b{n}"] = places, bins
+        case Drawn(axis=axis, bins=bins):
+            arrays[f"v{n}"], arrays[f"b{n}"] = places(axis, bins[part], rng), bins[part]
             value = _placed(exp.column(f"v{n}"), axis.type, type_)
             known = exp.LT(this=exp.column(f"b{n}"), expression=exp.Literal.number(axis.ranges))
             return exp.Case(ifs=[exp.If(this=known, true=value)])
