@@ -86,6 +86,11 @@ def test_the_compose_file_keeps_ledger_and_passwords_inside() -> None:
             assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
     assert (DEPLOY / "nginx.conf").is_file()
     assert services["gateway"]["read_only"]
+    mounts = {target: (source, mode) for source, target, mode in (volume.split(":") for volume in services["gateway"]["volumes"])}
+    assert mounts[services["gateway"]["environment"]["SNOWFLAKE_HOME"]] == ("./snowflake", "ro")
+    for folder in ("secrets", "snowflake", "tls", "data", "policies"):
+        assert f"deploy/{folder}/" in (DEPLOY.parent / ".gitignore").read_text()
+        assert f"deploy/{folder}\n" in (DEPLOY / "Dockerfile.dockerignore").read_text() + "\n"
 
 
 def test_the_proxy_neither_buffers_nor_repeats_nor_logs_names() -> None:
