@@ -173,8 +173,15 @@ class _Release:
 # ---------------------------------------------------------------- reading
 def _values(row: tuple[object, ...], types: Sequence[SqlType]) -> Group:
     values = (value_of(v, type_) for v, type_ in zip(row, types, strict=True))
-    # One NaN object for all: then NaN equals itself where groups of several parts are brought together.
-    return tuple(math.nan if v != v else v for v in values)  # noqa: PLR0124
+    return tuple(_one_spelling(v) if isinstance(v, float) else v for v in values)
+
+
+def _one_spelling(value: float) -> float:
+    """Equal keys look equal: whose -0.0 it was that a group of zeros is shown by would be one person's secret.
+
+    And one NaN object for all: then NaN equals itself where groups of several parts are brought together.
+    """
+    return math.nan if math.isnan(value) else 0.0 if value == 0 else value
 
 
 def _read(part: Part, rows: Iterable[tuple[object, ...]], types: Sequence[SqlType]) -> _Exact:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from dpjupyter.engine.backends import Backend, BackendFailed
 from dpjupyter.engine.backends.waits import Waits
 from dpjupyter.engine.bind import bind
-from dpjupyter.engine.finish import Head, finish, from_json, head_of, keep, kept, tables_behind, to_json
+from dpjupyter.engine.finish import Head, finish, from_json, head_of, keep, kept, tables_behind, to_json, tried
 from dpjupyter.engine.ledger import Asked, Charge, Ledger
 from dpjupyter.engine.model import Answer, Ask, ExactRows, Plan, Quote, Receipt, Saved, SavedTable, nothing_saved
 from dpjupyter.engine.noise import NoiseSource, noise
@@ -62,7 +62,9 @@ def quote(sql: str, ask: Ask, policy: Policy, saved: Saved = nothing_saved) -> Q
     ``saved`` are tables the analyst kept: released already, so as public to the analyst as the policy.
     Raises: Refused.
     """
-    return price(plan(bind(parse(sql, policy.dialect, ask.parameters), policy, saved), policy, ask), ask, policy)
+    priced = price(plan(bind(parse(sql, policy.dialect, ask.parameters), policy, saved), policy, ask), ask, policy)
+    tried(priced)
+    return priced
 
 
 def answer(

@@ -82,7 +82,7 @@ def results(plan: Plan, connection: duckdb.DuckDBPyConnection) -> dict[tuple[str
         for n, part in enumerate(m.parts):
             width = len(m.keys) + (1 if part.selections else 0)
             rows = connection.execute(part.statement.sql("duckdb")).fetchall()
-            table = {tuple(map(str, r[:width])): tuple(int(v or 0) for v in r[width:]) for r in rows}
+            table = {tuple("0.0" if v == 0.0 and isinstance(v, float) else str(v) for v in r[:width]): tuple(int(v or 0) for v in r[width:]) for r in rows}
             assert len(table) == len(rows), "a statement returned a key twice"
             found[m.name, n] = table
     return found

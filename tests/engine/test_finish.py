@@ -7,12 +7,15 @@ import itertools
 import math
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
 from sqlglot import exp
 
+from dpjupyter import demo
+from dpjupyter.engine import policy as policies
 from dpjupyter.engine.finish import finish, from_json, to_json
 from dpjupyter.engine.finish.desk import Desk
 from dpjupyter.engine.intervals import half_width, quantiles
@@ -47,6 +50,8 @@ from dpjupyter.engine.model import (
 )
 from dpjupyter.engine.noise import OpenDPNoise, noise
 from dpjupyter.engine.price import price
+from dpjupyter.engine.road import quote
+from dpjupyter.errors import UnsupportedSQL
 from tests.engine import plans
 from tests.engine.plans import sql
 
@@ -353,3 +358,19 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         slack = 4 * math.sqrt(c * (1 - c) / (cells / 3))
         assert held[c] / cells >= c - slack
     assert held[0.5] / cells <= 0.5 + 4 * math.sqrt(0.25 / (cells / 3)) + 0.06  # discrete counts hold a little more
+
+
+# ---------------------------------------------------------------- before it is paid
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT sex, COUNT(*), SUM(sex) OVER () FROM passengers GROUP BY sex",
+        "SELECT AVG(s) FROM (SELECT sex AS s, COUNT(*) AS n FROM passengers GROUP BY sex)",
+    ],
+)
+def test_what_cannot_be_finished_is_refused_at_the_quote(sql: str) -> None:
+    policy = policies.load(Path(demo.__file__).parent / "policies" / "titanic.toml")
+    with pytest.raises(UnsupportedSQL):
+        quote(sql, Ask(), policy)
+    assert quote("SELECT sex, COUNT(*) FROM passengers GROUP BY sex ORDER BY NULL, 'x' DESC", Ask(), policy).plan.measurements
+    assert quote("SELECT sex, COUNT(*), SUM(COUNT(*)) OVER () FROM passengers GROUP BY sex ORDER BY 2", Ask(), policy).plan.measurements

@@ -251,6 +251,12 @@ def test_exact_rows_do_not_show_themselves():
     assert Fraction(1) == plans.UNITS.grid
 
 
+def test_equal_keys_are_spelled_alike() -> None:
+    """Zero and minus zero are one group to a warehouse, which shows it by whichever row came first: one person's."""
+    shown = [released(plans.averages(plans.thresholded(keys=(Key("c1", Facts(DOUBLE), None),))), [(zero, 90, 5)])[0][0] for zero in (0.0, -0.0)]
+    assert [math.copysign(1, zero) for zero in shown] == [1, 1]
+
+
 # ---------------------------------------------------------------- accuracy
 def test_a_median_is_as_accurate_as_the_mechanism_allows() -> None:
     """Two ranks of score per rank of error at Gumbel scale 2/eps: errors fall off as exp(-eps*|ranks|), on average 1/eps ranks."""

@@ -144,6 +144,8 @@ def _order_items(node: exp.Expression, items: list[tuple[str, exp.Expression]]) 
     for item in order.expressions:
         if not isinstance(item, exp.Ordered) or item.args.get("with_fill"):
             raise UnsupportedSQL("This ORDER BY is not known.", place=place_of(item))
+        if isinstance(item.this, exp.Null) or (isinstance(item.this, exp.Literal) and item.this.is_string):
+            continue  # orders nothing, and DuckDB refuses it
         if isinstance(item.this, exp.Var) and item.this.name.upper() == "ALL":
             ordered += [_ordered(item, exp.Literal.number(i + 1)) for i in range(len(items))]
         else:

@@ -7,8 +7,8 @@ filed    an answer as JSON and back
 kept     an answer as a table that later questions read
 """
 
-from dpjupyter.engine.finish.answer import finish
+from dpjupyter.engine.finish.answer import finish, tried
 from dpjupyter.engine.finish.filed import from_json, to_json
 from dpjupyter.engine.finish.kept import Head, head_of, keep, kept, tables_behind
 
-__all__ = ["Head", "finish", "from_json", "head_of", "keep", "kept", "tables_behind", "to_json"]
+__all__ = ["Head", "finish", "from_json", "head_of", "keep", "kept", "tables_behind", "to_json", "tried"]

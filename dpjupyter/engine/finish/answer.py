@@ -7,12 +7,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 
+import duckdb
+from sqlglot import exp
+
 from dpjupyter.engine.accounting import ATTO, PICO
+from dpjupyter.engine.algebra import walk
 from dpjupyter.engine.finish.desk import Desk, measured_columns, public_columns, saved_columns, shown
 from dpjupyter.engine.finish.replays import Replayed, replayed
 from dpjupyter.engine.intervals import Carrier, half_width, noisy_tables
-from dpjupyter.engine.model import CONFIDENCES, Answer, AnswerKind, Kind, NoisyRows, Output, Plan, Quote, Statistic, Value
+from dpjupyter.engine.model import (
+    CONFIDENCES,
+    Aggregate,
+    Answer,
+    AnswerKind,
+    Join,
+    Kind,
+    NoisyRows,
+    Output,
+    Plan,
+    Quote,
+    Rel,
+    SetOperation,
+    Sort,
+    Statistic,
+    Value,
+    Window,
+)
 from dpjupyter.engine.render import render
+from dpjupyter.errors import UnsupportedSQL
 
 Cell = tuple[float, float] | None
 
@@ -52,6 +74,38 @@ def finish(noisy: NoisyRows, quote: Quote, *, timeout_s: float = 30.0, intervals
         drawn_from=tuple(sorted({name for table in plan.saved.values() for name in table.tables})),
         decimals=_decimals(plan, order, fetched),
     )
+
+
+def tried(quote: Quote, *, timeout_s: float = 5.0) -> None:
+    """Have the finishing query bound against empty tables, so that one that cannot run is refused before it is paid.
+
+    Raises: UnsupportedSQL: types that do not fit; the text is DuckDB's, which has seen no data.
+    """
+    plan = quote.plan
+    if not any(_can_fail(node) for node in walk(plan.finishing)):
+        return
+    tables = {m.name: measured_columns(m, ()) for m in plan.measurements}
+    tables |= {public.name: public_columns(plan, public.name, ()) for public in plan.publics}
+    tables |= {name: saved_columns(name, table) for name, table in plan.saved.items()}
+    try:
+        with Desk(timeout_s) as desk:
+            for name, columns in tables.items():
+                desk.load(name, [(column, type_, ()) for column, type_, _ in columns])
+            desk.bind(render(plan.finishing, "duckdb"))
+    except duckdb.Error as error:
+        reason = str(error).partition("\n")[0].partition("Error: ")[2].rstrip(". ")
+    else:
+        return
+    raise UnsupportedSQL(
+        f"What is done with the released numbers does not work: {reason or 'it is too complex'}.",
+        hint="Check the types of what is added up, compared or cast above the aggregates. Nothing was charged.",
+    )
+
+
+def _can_fail(node: Rel) -> bool:
+    # Arithmetic and functions have been checked by the planner, and aggregates of the data are its own; binding costs as much as planning.
+    sorts_by_value = isinstance(node, Sort) and not all(isinstance(o.this, exp.Column) for o in node.order)
+    return sorts_by_value or isinstance(node, (Window, Aggregate, SetOperation, Join))
 
 
 def _kind(plan: Plan) -> AnswerKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import threading
 import time
@@ -50,7 +51,9 @@ def _idle() -> deque[duckdb.DuckDBPyConnection]:
     # Opening DuckDB takes longer than most answers, so an instance is used again; never by two answers at once: its memory
     # limit is that of one answer. Between answers it holds nothing: each works in temporary tables of a connection of its
     # own, which no other connection sees and which go with it.
-    return deque()
+    idle: deque[duckdb.DuckDBPyConnection] = deque()
+    atexit.register(idle.clear)  # else the interpreter ends before they do, and the driver complains
+    return idle
 
 
 class Desk:
@@ -103,6 +106,13 @@ class Desk:
     def create(self, name: str, query: exp.Query) -> None:
         """Keep a query's result as a table."""
         self._execute(_creating(name, query))
+
+    def bind(self, query: exp.Query) -> None:
+        """Resolve names and types of a query without running it.
+
+        Raises: duckdb.Error: they do not fit.
+        """
+        self._execute("EXPLAIN " + query.sql("duckdb", copy=False))
 
     def offer(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Make numpy arrays readable as a table, without copying them."""
