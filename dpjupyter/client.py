@@ -135,6 +135,11 @@ class Client:
         path = f"{wire.SAVED}/{url_quote(name, safe='')}"
         return _checked(wire.SavedReply, self._call("DELETE", path, params=where)).saved
 
+    def twins(self, **filters: str | None) -> list[wire.TwinCard]:
+        """Cards of published synthetic twins, newest first. Filters: prefix, db_name, table_name, retired."""
+        known = {name: value for name, value in filters.items() if value is not None}
+        return _checked(wire.TwinListReply, self._call("GET", wire.TWIN, params=known)).twins
+
     def budgets(self) -> list[wire.BudgetRow]:
         """Budget rows this token may see."""
         return _checked(wire.BudgetListReply, self._call("GET", wire.BUDGET_LIST)).budgets
@@ -164,6 +169,27 @@ class Client:
     def suspend(self, request: wire.SuspendRequest) -> None:
         """Suspend an analyst or a table, or lift a suspension."""
         self._call("POST", wire.SUSPEND, json=request.model_dump(exclude_defaults=True))
+
+    def quote_twin(self, request: wire.TwinRequest) -> wire.TwinQuoteReply:
+        """What publishing a synthetic twin would cost: free, and touches no data."""
+        return _checked(wire.TwinQuoteReply, self._call("POST", wire.TWIN_QUOTE, json=request.model_dump(exclude_defaults=True)))
+
+    def publish_twin(self, request: wire.TwinRequest, *, timeout_s: float = 600.0) -> wire.TwinCard:
+        """Pay for a synthetic twin and publish it; asked again with the same traceid, the same twin.
+
+        Args:
+            request: without a traceid it is given one.
+            timeout_s: how long the gateway may take.
+        """
+        if request.traceid is None:
+            request = request.model_copy(update={"traceid": uuid.uuid4().hex})
+        timeout = httpx.Timeout(self._timeout_s, read=timeout_s + self._timeout_s)
+        reply = self._call("POST", wire.TWIN_PUBLISH, json=request.model_dump(exclude_defaults=True), timeout=timeout)
+        return _checked(wire.TwinListReply, reply).twins[0]
+
+    def retire_twin(self, request: wire.TwinRetireRequest) -> list[wire.TwinCard]:
+        """Offer a twin no longer; nothing is refunded. All of the table's twins afterwards."""
+        return _checked(wire.TwinListReply, self._call("POST", wire.TWIN_RETIRE, json=request.model_dump(exclude_defaults=True))).twins
 
     # ------------------------------------------------------------ sending
     def _call(self, method: str, path: str, **arguments: Any) -> Any:

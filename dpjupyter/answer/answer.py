@@ -216,6 +216,11 @@ class Answer:
         return dict(self.reply.dp_info.balance)
 
     @property
+    def rehearsal(self) -> wire.Rehearsal | None:
+        """What a rehearsal on the twin showed: runs, and per column the error to expect; None for an answer."""
+        return self.reply.dp_info.rehearsal
+
+    @property
     def receipt(self) -> dict[str, Any]:
         """Request id, time, and the rows that paid."""
         return dict(self.reply.dp_info.receipt)

@@ -45,6 +45,8 @@ def notices(info: wire.DpInfo) -> tuple[str, ...]:
         said.append(f"UNMETERED: {rows} could not pay; its privacy promise is void until it recovers")
     if info.kind == "synthetic":
         said.append("synthetic: computed from the published twin, not from anybody's rows; free")
+    if info.rehearsal is not None:
+        said += rehearsal_lines(info.rehearsal)
     if info.kind == "public":
         said.append("exact: only public tables were read; free")
     if info.cached:
@@ -56,7 +58,21 @@ def badges(info: wire.DpInfo) -> list[str]:
     """The same in single words, for where there is one line only."""
     said = ["UNMETERED"] if info.unmetered else []
     said += [info.kind.upper()] if info.kind == "synthetic" else []
+    said += ["REHEARSAL"] if info.rehearsal is not None else []
     return said + (["cached"] if info.cached else [])
+
+
+def rehearsal_lines(rehearsal: wire.Rehearsal) -> list[str]:
+    """What a rehearsal showed, column by column."""
+    lines: list[str] = []
+    for column in rehearsal.columns:
+        if column.median_error is None or column.p95_error is None:
+            lines.append(f"rehearsed: {column.name} was never shown in {rehearsal.runs} runs")
+            continue
+        usual, far = formats.plus_minus(column.median_error), formats.plus_minus(column.p95_error)
+        drift = f", on average {column.bias:+.3g}" if column.bias is not None and abs(column.bias) > column.median_error / 2 > 0 else ""
+        lines.append(f"rehearsed {rehearsal.runs} times: {column.name} strays {usual} in half of all cases, {far} in 95%{drift}")
+    return lines
 
 
 def cost_line(info: wire.DpInfo) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dpjupyter import wire
-from dpjupyter.widgets import BudgetPanel, OwnerActions, OwnerPanel
+from dpjupyter.widgets import BudgetPanel, OwnerActions, OwnerPanel, TwinActions
 
 if TYPE_CHECKING:
     from dpjupyter.client import Client
@@ -66,7 +66,8 @@ def owner(session: Session, client: Client) -> OwnerPanel:
     def audit(**filters: str | int | None) -> wire.AuditReply:
         return client.audit(**filters)
 
-    actions = OwnerActions(client.budgets, client.set_budget, audit, client.suspend)
+    twins = TwinActions(client.twins, client.quote_twin, client.publish_twin, client.retire_twin)
+    actions = OwnerActions(client.budgets, client.set_budget, audit, client.suspend, twins)
     panel = OwnerPanel(client.budgets(), client.audit(limit=AUDIT_ROWS), actions)
     _follower(session).add(panel)
     return panel

@@ -1,4 +1,4 @@
-"""OwnerPanel: budgets to set, consumption, the audit log, suspensions."""
+"""OwnerPanel: budgets to set, consumption, the audit log, suspensions, synthetic twins."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dpjupyter.widgets.audit import AuditView
 from dpjupyter.widgets.base import Panel
 from dpjupyter.widgets.budget import BudgetPanel, utc_now
 from dpjupyter.widgets.forms import BudgetForm, SuspendForm
+from dpjupyter.widgets.twins import TwinActions, TwinForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class OwnerActions:
     set_budget: Callable[[wire.BudgetSetRequest], None]
     audit: Callable[..., wire.AuditReply]  # filters as keywords: analyst, table, verdict, since, until, limit
     suspend: Callable[[wire.SuspendRequest], None]
+    twins: TwinActions | None = None  # None: the gateway publishes none
 
 
 class OwnerPanel(Panel):
@@ -53,8 +55,10 @@ class OwnerPanel(Panel):
         self.audit = AuditView(log, actions.audit)
         self.suspension = SuspendForm(rows, actions.suspend, self.refresh)
         first = ipywidgets.VBox([self.budgets, self.form])
-        titles = ["Budgets", "Consumption", "Audit log", "Suspend"]
-        tabs = ipywidgets.Tab([first, self.consumption, self.audit, self.suspension], titles=titles)
+        self.twins = TwinForm(rows, actions.twins, self.refresh) if actions.twins is not None else None
+        titles = ["Budgets", "Consumption", "Audit log", "Suspend", *(["Synthetic twins"] if self.twins is not None else [])]
+        pages = [first, self.consumption, self.audit, self.suspension, *([self.twins] if self.twins is not None else [])]
+        tabs = ipywidgets.Tab(pages, titles=titles)
         super().__init__([tabs])
         self._show_consumption(rows, log.rows)
 
