@@ -140,6 +140,6 @@ def test_a_rehearsal_says_what_to_expect_in_text_and_html() -> None:
         assert "SYNTHETIC" in shown
         assert "REHEARSAL" in shown
         assert "rehearsed 20 times: n strays ±2.0 in half of all cases, ±6.0 in 95%, on average -1.5" in shown
-        assert "100 ± 6" in shown
+    assert "100 ± 6" in repr(answer)
     assert answer.rehearsal == rehearsal
     assert answer.charged == 0
