@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from dpjupyter.engine.parse import parse
 from dpjupyter.engine.plan import plan
 from dpjupyter.engine.policy import Policy
 from dpjupyter.engine.price import price
-from dpjupyter.errors import DpError, LedgerUnavailable, QueryFailed, RequestReused
+from dpjupyter.errors import DpError, LedgerUnavailable, QueryFailed, RequestReused, UnsupportedSQL
 
 __all__ = ["Head", "Outcome", "Question", "answer", "head_of", "keep_outcome", "quote", "saved_by"]
 
@@ -62,9 +63,17 @@ def quote(sql: str, ask: Ask, policy: Policy, saved: Saved = nothing_saved) -> Q
     ``saved`` are tables the analyst kept: released already, so as public to the analyst as the policy.
     Raises: Refused.
     """
-    priced = price(plan(bind(parse(sql, policy.dialect, ask.parameters), policy, saved), policy, ask), ask, policy)
-    tried(priced)
-    return priced
+    try:
+        priced = price(plan(bind(parse(sql, policy.dialect, ask.parameters), policy, saved), policy, ask), ask, policy)
+        tried(priced)
+    except DpError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a query that nobody thought of is refused, like any other not on the list
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        _log.warning("a query was refused because planning failed: %s in %s, line %s", type(error).__name__, last.name, last.lineno)
+    else:
+        return priced
+    raise UnsupportedSQL("This query is not understood, so it is not answered.", hint="Nothing was charged. Write it in simpler steps.")
 
 
 def answer(

@@ -216,6 +216,8 @@ REFUSED = {
         "SELECT COUNT(*) FROM (SELECT k FROM survey UNION ALL SELECT uid FROM people) t",
     ],
     "values that fail in one row": [
+        "SELECT x, COUNT(*) FROM people CROSS JOIN UNNEST([1, 'x', 3]) AS t(x) GROUP BY x",
+        "SELECT city, COUNT(*) FROM people WHERE city IN ('A', 53.1) GROUP BY city",
         "SELECT COUNT(*) FROM (SELECT uid, NTILE(other) OVER (PARTITION BY uid ORDER BY day) AS r FROM visits) t WHERE r = 1",
         "SELECT COUNT(*) FROM (SELECT uid, SUM(n) OVER (PARTITION BY uid ORDER BY n RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS s FROM visits) t WHERE s > 1",
         "SELECT COUNT(*) FROM (SELECT uid, LAG(n, 1, n * n) OVER (PARTITION BY uid ORDER BY day) AS s FROM visits) t WHERE s > 1",

@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from dpjupyter.engine import policy as policies
+from dpjupyter.engine import road
 from dpjupyter.engine.backends.duckdb import DuckDBBackend
 from dpjupyter.engine.ledger import Asked, Charge
 from dpjupyter.engine.ledger.store import LedgerStore, open_ledger
@@ -33,6 +34,7 @@ from dpjupyter.errors import (
     RequestReused,
     SyntaxRefused,
     UnknownName,
+    UnsupportedSQL,
 )
 from tests.engine.plans import Fixed, ZeroNoise
 
@@ -431,3 +433,16 @@ def test_the_types_a_ledger_gets_are_those_of_the_protocol(house: House) -> None
     house.ledger = Spy(house.ledger)
     house.ask(COUNT)
     assert seen == [("replay", Asked), ("release", str), ("debit", Charge), ("file", Charge), ("file", str)]
+
+
+def test_a_failure_of_planning_is_a_refusal(house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("secret literal")
+
+    monkeypatch.setattr(road, "plan", broken)
+    with pytest.raises(UnsupportedSQL, match="not understood") as refused:
+        house.ask("SELECT COUNT(*) FROM visits WHERE 'secret literal' = 'x'")
+    assert refused.value.__context__ is None
+    assert "TypeError" in caplog.text
+    assert "secret" not in caplog.text
+    assert house.spent("visits") == 0

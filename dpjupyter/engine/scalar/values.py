@@ -13,6 +13,7 @@ from sqlglot import exp
 from dpjupyter.engine.model import Facts, Interval, Kind, SqlType, Value
 from dpjupyter.engine.policy import Column
 from dpjupyter.engine.scalar import intervals as iv
+from dpjupyter.errors import UnsupportedSQL
 
 _EPOCH_DAY = dt.date(1970, 1, 1)
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - SQL TIMESTAMP has no zone
@@ -206,8 +207,14 @@ def sort_key(value: Value) -> tuple[int, Any]:
 
 
 def ordered(found: set[Value] | list[Value]) -> tuple[Value, ...]:
-    """Distinct values in ascending order, NULL last."""
-    return tuple(sorted(set(found), key=sort_key))
+    """Distinct values in ascending order, NULL last.
+
+    Raises: UnsupportedSQL: texts among numbers; which of the two a warehouse makes the other is its own affair.
+    """
+    try:
+        return tuple(sorted(set(found), key=sort_key))
+    except TypeError:
+        raise UnsupportedSQL("Values of different types stand side by side.", hint="Write them all as texts, or all as numbers.") from None
 
 
 def column_facts(column: Column) -> Facts:
