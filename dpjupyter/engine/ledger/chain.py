@@ -78,5 +78,3 @@ def append(connection: Connection, chain: str, label: str, time: datetime, kind:
     else:
         connection.execute(update(chain_head).where(here).values(seq=row["seq"], hash=row["hash"]))
     connection.execute(insert(ledger).values(row))
-
-

@@ -78,9 +78,7 @@ def upgrade() -> None:
         sa.Column("table_name", _NAME, primary_key=True),
         sa.Column("row_key", _HASH, nullable=False),
         *_budget_columns("budget_info"),
-        indexes=(
-            ("ix_budget_info_row_key", ("row_key",), True),
-        ),
+        indexes=(("ix_budget_info_row_key", ("row_key",), True),),
     )
     _table(
         "analyst_budget",
@@ -182,9 +180,7 @@ def upgrade() -> None:
         sa.Column("create_time", _TIME, nullable=False),
         sa.Column("expire_time", _TIME),
         sa.Column("revoke_time", _TIME),
-        indexes=(
-            ("ix_token_sha256", ("token_sha256",), True),
-        ),
+        indexes=(("ix_token_sha256", ("token_sha256",), True),),
     )
     _table(
         "saved_table",
@@ -196,9 +192,7 @@ def upgrade() -> None:
         sa.Column("cycles", _TEXT, nullable=False),
         sa.Column("time", _TIME, nullable=False),
         sa.Column("content", _BYTES, nullable=False),
-        indexes=(
-            ("ix_saved_table_analyst", ("analyst",), False),
-        ),
+        indexes=(("ix_saved_table_analyst", ("analyst",), False),),
     )
     _table(
         "twin_card",
@@ -211,9 +205,7 @@ def upgrade() -> None:
         sa.Column("card", _TEXT, nullable=False),
         sa.Column("retired", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("time", _TIME, nullable=False),
-        indexes=(
-            ("ix_twin_card_version", ("row_key", "version"), True),
-        ),
+        indexes=(("ix_twin_card_version", ("row_key", "version"), True),),
     )
     _table(
         "quote_count",
