@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import secrets
-import shutil
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
@@ -85,7 +85,7 @@ def serve(demo: Demo, port: int, *, browser: bool) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
     # In the environment, not on the command line: other users can read that.
-    environment = os.environ | demo.environment | {"JUPYTER_TOKEN": token}
+    environment = os.environ | demo.environment | {"JUPYTER_TOKEN": token} | first_settings(demo.folder)
     sys.stdout.write(
         f"\n  JupyterLab: http://127.0.0.1:{port}/lab/tree/{FIRST}?token={token}\n"
         f"  Gateway:    {demo.url} (its log: {demo.folder / 'gateway.log'})\n"
@@ -99,6 +99,24 @@ def serve(demo: Demo, port: int, *, browser: bool) -> int:
         leash.stop(lab)
 
 
+def first_settings(folder: Path) -> dict[str, str]:
+    """JupyterLab asks whoever uses it for the first time about its news, over the first question: here it does not.
+
+    Settings of one's own, where there are any, stay in force.
+    """
+    from jupyter_core.paths import jupyter_config_dir  # noqa: PLC0415 - JupyterLab brings it
+
+    variable = "JUPYTERLAB_SETTINGS_DIR"
+    if os.environ.get(variable) or Path(jupyter_config_dir(), "lab", "user-settings").exists():
+        return {}
+    settings = folder / "lab-settings"
+    news = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    if not news.exists():
+        news.parent.mkdir(parents=True, exist_ok=True)
+        news.write_text('{"fetchNews": "false", "checkForUpdates": false}\n', encoding="utf-8")
+    return {variable: str(settings)}
+
+
 def copy_notebooks(target: Path) -> None:
     """Copy the tutorial into ``target``; what is there already may have been worked on, and stays."""
     source = Path(__file__).parents[2] / "notebooks"  # a source checkout
@@ -107,4 +125,15 @@ def copy_notebooks(target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for notebook in sorted(source.glob("*.ipynb")):
         if not (target / notebook.name).exists():
-            shutil.copyfile(notebook, target / notebook.name)
+            # Without outputs: numbers of somebody else's run would look as if the cells had been run here.
+            (target / notebook.name).write_text(_fresh(notebook.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _fresh(notebook: str) -> str:
+    """A notebook's text with its cells not yet run."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    content["metadata"].pop("widgets", None)
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

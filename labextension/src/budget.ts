@@ -39,13 +39,16 @@ export function tightest(rows: readonly IBudgetRow[], me: string | null): IBudge
   const wide = mine.filter(row => row.table_name === WHOLE);
   let found: IBudgetRow | null = null;
   for (const row of wide.length > 0 ? wide : mine) {
-    if (
-      found === null ||
-      share(row.residual_budget, row.total_budget) <
-        share(found.residual_budget, found.total_budget)
-    ) {
+    if (found === null || compared(row, found) < 0) {
       found = row;
     }
   }
   return found;
+}
+
+/** By share left; where that is the same, the smaller budget is spent first. */
+function compared(a: IBudgetRow, b: IBudgetRow): number {
+  const shares =
+    share(a.residual_budget, a.total_budget) - share(b.residual_budget, b.total_budget);
+  return shares === 0 ? a.residual_budget - b.residual_budget : shares;
 }

@@ -195,6 +195,7 @@ function quoterOf(
   return {
     startEpsilon: asked.default_epsilon,
     confidence: defaults.confidence,
+    isConnected: kernels.announced(panel) !== null,
     values: names => kernels.values(panel, names),
     quote: async (priced: IMagicCell, signal: AbortSignal) => {
       try {

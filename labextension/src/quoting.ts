@@ -43,6 +43,8 @@ export interface IQuoter {
   readonly startEpsilon: number;
   /** Of the intervals shown, where the cell does not say. */
   readonly confidence: number;
+  /** Whether the notebook's kernel has connected: the price is known before, the answer is not to be had. */
+  readonly isConnected: boolean;
 }
 
 /** What the editors need from the rest of the extension. */
@@ -257,7 +259,12 @@ class Quotes {
       const quote = await solved(bound, quoter, asking.signal);
       if (this._asking === asking) {
         this._isStale = false;
-        this._show(priced(quote, cell.confidence ?? quoter.confidence, trans), null, cell.sqlStart);
+        const chip = priced(quote, cell.confidence ?? quoter.confidence, trans);
+        if (!quoter.isConnected) {
+          const first = trans.__('first: %load_ext dpjupyter, then %dpsql connect');
+          chip.text = `${chip.text} · ${first}`;
+        }
+        this._show(chip, null, cell.sqlStart);
       }
     } catch (error) {
       if (this._asking !== asking) {

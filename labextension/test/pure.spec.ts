@@ -172,6 +172,14 @@ describe('budgets', () => {
     const others = budgetRow({ table_name: '*', residual_budget: 1, analyst: 'eve' });
     const table = budgetRow({ table_name: 'passengers', residual_budget: 0 });
     expect(tightest([wide, mine, others, table], 'ada')).toBe(mine);
+    const small = budgetRow({
+      table_name: '*',
+      total_budget: 2,
+      residual_budget: 2,
+      analyst: 'ada'
+    });
+    const large = budgetRow({ table_name: '*', total_budget: 9, residual_budget: 9 });
+    expect(tightest([large, small], 'ada')).toBe(small); // both whole: the smaller is spent first
     expect(tightest([table], 'ada')).toBe(table);
     expect(tightest([], 'ada')).toBeNull();
   });

@@ -51,6 +51,7 @@ beforeEach(() => {
   stale = new Signal<object, void>({});
   const quoter: IQuoter = {
     startEpsilon: 0.9,
+    isConnected: true,
     confidence: 0.95,
     values: names => Promise.resolve(names.includes('known') ? { known: 60 } : {}),
     quote: (cell, signal) =>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from dpjupyter import connections, wire
 from dpjupyter.client import Client
 from dpjupyter.demo.gateway import Demo, launch
-from dpjupyter.demo.run import FIRST, copy_notebooks
+from dpjupyter.demo.run import FIRST, copy_notebooks, first_settings
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(300)  # several processes start, on a machine that may be busy
@@ -95,3 +96,20 @@ def test_your_copies_of_the_notebooks_are_left_alone(tmp_path: Path) -> None:
     copy_notebooks(tmp_path)
     assert (tmp_path / FIRST).read_text() == "mine"
     assert {path.name for path in (ROOT / "notebooks").glob("*.ipynb")} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_your_copies_are_not_run_yet(tmp_path: Path) -> None:
+    copy_notebooks(tmp_path)
+    for path in tmp_path.iterdir():
+        cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+        assert cells
+        assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+
+
+def test_jupyterlab_asks_nothing_of_who_sees_it_for_the_first_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JUPYTERLAB_SETTINGS_DIR", raising=False)
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
+    settings = Path(first_settings(tmp_path)["JUPYTERLAB_SETTINGS_DIR"])
+    assert "fetchNews" in next(settings.rglob("notification.*")).read_text()
+    (tmp_path / "config" / "lab" / "user-settings").mkdir(parents=True)
+    assert first_settings(tmp_path) == {}
