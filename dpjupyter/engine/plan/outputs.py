@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from dpjupyter.engine.model import (
     BoundQuery,
     BoundSubquery,
     Constants,
+    Facts,
     Filter,
     Join,
     Measurement,
@@ -51,7 +52,7 @@ def assemble(planner: Planner, relation: Relation, bound: BoundQuery, policy: Po
     publics: dict[str, PublicTable] = {}
     for name, (rel, _) in measurements.publics.items():
         publics[name] = PublicTable(name, render(rel, policy.dialect), _types(rel, policy))
-    fetch = _Fetch(policy, publics)
+    fetch = _Fetch(policy, publics, relation.facts)
     finishing = fetch.rewritten(_with_constants(relation.rel, constant))
     _check_planned(finishing)
     shows = {f.id: _shown(relation.rel, f.id) for f in bound.outputs}
@@ -139,9 +140,11 @@ def _expressions(rel: Rel) -> list[exp.Expression]:
 class _Fetch:
     """Replaces the largest subtrees over public tables alone by scans of tables that are fetched exactly."""
 
-    def __init__(self, policy: Policy, publics: dict[str, PublicTable]) -> None:
+    def __init__(self, policy: Policy, publics: dict[str, PublicTable], facts: Mapping[str, Facts]) -> None:
+        """``facts`` are those of the whole query's columns: what is fetched whole need not be planned once more."""
         self._policy = policy
         self._publics = publics
+        self._facts = facts
 
     def rewritten(self, rel: Rel) -> Rel:
         """The finishing tree over released and fetched tables only."""
@@ -163,8 +166,15 @@ class _Fetch:
                 place=place_in(rel),
             )
         name = f"p{len(self._publics)}"
-        self._publics[name] = PublicTable(name, render(rel, self._policy.dialect), _types(rel, self._policy))
+        self._publics[name] = PublicTable(name, render(rel, self._policy.dialect), self._types(rel))
         return Scan(name, {id_: id_ for id_ in columns_of(rel)})
+
+
+    def _types(self, rel: Rel) -> tuple[tuple[str, SqlType], ...]:
+        ids = columns_of(rel)
+        if all(id_ in self._facts for id_ in ids):
+            return tuple((id_, self._facts[id_].type) for id_ in ids)
+        return _types(rel, self._policy)
 
 
 def _types(rel: Rel, policy: Policy) -> tuple[tuple[str, SqlType], ...]:
