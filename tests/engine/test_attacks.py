@@ -216,6 +216,8 @@ REFUSED = {
         "SELECT COUNT(*) FROM (SELECT k FROM survey UNION ALL SELECT uid FROM people) t",
     ],
     "values that fail in one row": [
+        "SELECT COUNT(*), (SELECT COUNT(*) FROM people GROUP BY city) FROM people",
+        "SELECT COUNT(*) FROM people WHERE city = (SELECT region FROM places)",
         "SELECT x, COUNT(*) FROM people CROSS JOIN UNNEST([1, 'x', 3]) AS t(x) GROUP BY x",
         "SELECT city, COUNT(*) FROM people WHERE city IN ('A', 53.1) GROUP BY city",
         "SELECT COUNT(*) FROM (SELECT uid, NTILE(other) OVER (PARTITION BY uid ORDER BY day) AS r FROM visits) t WHERE r = 1",
@@ -245,6 +247,8 @@ REFUSED = {
 
 PRIVATE = [
     "SELECT city, COUNT(*), SUM(pay), AVG(pay) FROM people GROUP BY city",
+    "SELECT COUNT(*), (SELECT n FROM (SELECT city, COUNT(*) AS n FROM people GROUP BY city) t WHERE city = 'A') AS a FROM people",
+    "SELECT COUNT(*), (SELECT region FROM places ORDER BY region LIMIT 1) AS first FROM people",
     "SELECT day, COUNT(*), SUM(cost), COUNT(DISTINCT place), COUNT(DISTINCT uid) FROM visits GROUP BY day",
     "SELECT place, COUNT(*) FROM visits GROUP BY place",
     "SELECT n, SUM(cost), STDDEV(cost), MEDIAN(cost) FROM visits GROUP BY n",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from dpjupyter.engine.algebra import walk
+from dpjupyter.engine.algebra import conjuncts, walk
 from dpjupyter.engine.model import Aggregate, Constants, Filter, Join, Kind, Project, Rel, Scan, SetOperation, Shared, Sort, SqlType, Window
 from dpjupyter.engine.plan.relation import KeyList
 from dpjupyter.engine.policy import Policy
@@ -65,6 +65,34 @@ def public_only(rel: Rel, policy: Policy) -> None:
     """
     if any(isinstance(node, Scan) and (node.table not in policy.tables or policy.tables[node.table].private) for node in walk(rel)):
         raise PrivacyUnitLost("This would read private rows exactly.", hint="Aggregate them.")
+
+
+def single_row(rel: Rel, policy: Policy, fixed: frozenset[str] = frozenset()) -> bool:
+    """Whether a relation has at most one row: by its shape, or because constants fix a key of it.
+
+    ``fixed``: columns that a filter above holds to one value.
+    """
+    match rel:
+        case Filter():
+            equal = [c for c in conjuncts(rel.predicate) if isinstance(c, exp.EQ)]
+            sides = [(e.this, e.expression) for e in equal] + [(e.expression, e.this) for e in equal]
+            held = {a.name for a, b in sides if isinstance(a, exp.Column) and b.find(exp.Column) is None}
+            return single_row(rel.input, policy, fixed | held)
+        case Project():
+            passed = {id_: e.name for id_, e in rel.columns.items() if isinstance(e, exp.Column)}
+            return single_row(rel.input, policy, frozenset(passed[id_] for id_ in fixed if id_ in passed))
+        case Window() | Shared():
+            return single_row(rel.input, policy, fixed)
+        case Sort():
+            return (rel.limit is not None and rel.limit <= 1) or single_row(rel.input, policy, fixed)
+        case Aggregate():
+            return rel.sets is None and set(rel.keys) <= fixed
+        case Scan() if rel.table in policy.tables:
+            names = {rel.columns[id_] for id_ in fixed if id_ in rel.columns}
+            table = policy.tables[rel.table]
+            return table.rows == 1 or any(set(key) <= names for key in table.keys)
+        case _:
+            return row_bound(rel, policy) in (0, 1)
 
 
 def row_bound(rel: Rel, policy: Policy) -> int | None:

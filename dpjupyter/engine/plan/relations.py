@@ -35,7 +35,7 @@ from dpjupyter.engine.plan.fixed_point import summand
 from dpjupyter.engine.plan.joins import Joins, row_key_as_unit
 from dpjupyter.engine.plan.measure import Measurements
 from dpjupyter.engine.plan.per_unit import aggregate_per_unit
-from dpjupyter.engine.plan.public import united, unites
+from dpjupyter.engine.plan.public import single_row, united, unites
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit, renamed
 from dpjupyter.engine.plan.saved import SavedScans
 from dpjupyter.engine.plan.units import Units, scan
@@ -149,6 +149,12 @@ class Planner:
                 raise UnsupportedSQL(
                     "A released number cannot select private rows in the same query.",
                     hint="Ask for it first and write it as a literal.",
+                    place=place_of(node),
+                )
+            if node.args["kind"] == "scalar" and not single_row(node.args["rel"], self._policy):
+                raise UnsupportedSQL(
+                    "This subquery may have several rows where one value is needed.",
+                    hint="Aggregate it (MAX, SUM), add LIMIT 1, or use IN.",
                     place=place_of(node),
                 )
             released |= inner.released
