@@ -219,7 +219,8 @@ def _refuse_unless_allowed(connection: Connection, name: RowName, cost: Cost) ->
     assert row is not None  # locked by the caller
     if row.exhausted_strategy == "allow":
         return
-    whose = f"Your quota of {name.table_name}" if name.analyst is not None else f"The budget of {name.table_name}"
+    what = "the whole database" if name.table_name == TOTAL else name.table_name
+    whose = f"Your quota of {what}" if name.analyst is not None else f"The budget of {what}"
     when = shown_time(next_recovery(row.last_recover_time, row.recover_cycle))
     asked = cost.pico_epsilon / accounting.PICO
     raise BudgetExhausted(

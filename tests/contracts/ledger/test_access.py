@@ -84,6 +84,26 @@ def test_saved_tables_are_their_analysts_own(store: LedgerStore) -> None:
         store.drop_table("alice", PREFIX, DB, "t")
 
 
+def test_saved_tables_are_listed_by_their_first_lines(store: LedgerStore) -> None:
+    store.set_budget(PREFIX, DB, "orders")
+    store.save_table("alice", PREFIX, DB, "b", tables=("orders",), content='{"rows": 1}\n' + "x" * 1_000_000)
+    store.save_table("alice", PREFIX, DB, "a", tables=(), content='{"rows": 2}')
+    assert [(found.name, found.head) for found in store.saved_heads("alice", PREFIX, DB)] == [("a", '{"rows": 2}'), ("b", '{"rows": 1}')]
+    assert store.saved_heads("bob", PREFIX, DB) == ()
+
+
+def test_an_analyst_keeps_so_many_tables_and_may_replace_them(store: LedgerStore) -> None:
+    for n in range(store.max_saved):
+        store.save_table("alice", PREFIX, DB, f"t{n}", tables=(), content="[]")
+    with pytest.raises(BadRequest, match="kept already"):
+        store.save_table("alice", PREFIX, DB, "more", tables=(), content="[]")
+    store.save_table("alice", PREFIX, DB, "t3", tables=(), content="[3]")
+    store.save_table("bob", PREFIX, DB, "more", tables=(), content="[]")
+    store.drop_table("alice", PREFIX, DB, "t0")
+    store.save_table("alice", PREFIX, DB, "more", tables=(), content="[]")
+    assert len(store.saved_tables("alice", PREFIX, DB)) == store.max_saved
+
+
 def test_twin_cards(store: LedgerStore) -> None:
     for version in ("1", "2"):
         store.publish_twin(PREFIX, DB, "orders", version=version, card=f'{{"v": {version}}}')
