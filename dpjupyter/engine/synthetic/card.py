@@ -82,6 +82,7 @@ class Card(_Record):
     mean_error_2: float
     seed: int  # of the sampler: post-processing, nothing secret
     file_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    unmetered: list[str] = []  # budget rows that could not pay and allow it: their promise is void for this twin
     notes: list[str] = []
 
 

@@ -225,6 +225,7 @@ def _made(
         mean_error_2=_mean([pair.error for pair in pairs]),
         seed=seed,
         file_sha256=sha256,
+        unmetered=list(receipt.unmetered),
         notes=notes,
     )
 

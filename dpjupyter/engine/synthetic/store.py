@@ -66,7 +66,7 @@ class TwinStore:
     """The folder. Thread-safe: files are written once, under names nobody else uses, and never changed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # DuckDB is told which files it may open by their whole paths
 
     def check(self) -> None:
         """Make the folder where it is missing, and see that it can be written.

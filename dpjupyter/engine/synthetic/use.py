@@ -99,7 +99,8 @@ def answer_free(free: Free, twins: Twins, *, cancelled: threading.Event, timeout
         raise AskRefused(f"The result has more than {cap} rows.", hint="Aggregate, filter or add LIMIT.")
     noisy: NoisyRows = noise(exact, free.priced, OpenDPNoise())  # nothing is measured: the rows pass through
     found = finish(noisy, free.priced, timeout_s=max(1.0, deadline - time.monotonic()))
-    return replace(found, kind="synthetic", notes=(*free.notes, *found.notes))
+    unmetered = found.unmetered or any(card.unmetered for card in free.cards)
+    return replace(found, kind="synthetic", unmetered=unmetered, notes=(*free.notes, *found.notes))
 
 
 # ---------------------------------------------------------------- which twins
@@ -145,6 +146,11 @@ def _said(cards: tuple[Card, ...], policy: Policy) -> list[str]:
         notes.append(
             f"Rows of {card.table} are synthetic: from its twin of {card.published[:10]} (epsilon {card.epsilon:g}), nobody's data."
         )
+        if card.unmetered:
+            notes.append(f"The twin of {card.table} was not paid for by {', '.join(card.unmetered)}: their privacy promise is void.")
+        notes += [f"The twin of {card.table}: {note}" for note in card.notes]
+        if card.data_version != policy.database.data_version:
+            notes.append(f"The twin of {card.table} was made of data version {card.data_version}.")
         if card.checksum != policy.checksum:
             notes.append(f"The twin of {card.table} was published under an earlier policy.")
         empty = [column.name for column in card.columns if column.kind == "empty"]

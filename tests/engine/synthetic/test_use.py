@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import duckdb
 import pytest
 
 from dpjupyter.engine.model import Ask
 from dpjupyter.engine.policy import parse
-from dpjupyter.engine.synthetic import use
+from dpjupyter.engine.synthetic import TwinStore, use
 from dpjupyter.engine.synthetic.use import Twins, answer_free, asks_for_rows, prepare, warehouse
 from dpjupyter.errors import AskRefused, Refused
 from tests.engine.synthetic.conftest import POLICY, Shop
@@ -155,3 +156,25 @@ def test_preparing_touches_no_file(shop: Shop, twins: Twins) -> None:
     free = prepare("SELECT * FROM people LIMIT 3", Ask(), blind)
     assert free.priced.cost.pico_epsilon == 0
     assert answer_free(free, twins, cancelled=threading.Event()).rows
+
+
+def test_a_twin_that_a_row_did_not_pay_for_says_so_in_every_answer(shop: Shop) -> None:
+    change = {"recover_cycle": None, "analyst": None, "default": None, "by": "owner"}
+    shop.ledger.set_budget("test", "shop", "survey", total_budget=0.1, exhausted_strategy="allow", **change)  # type: ignore[arg-type]
+    card = shop.publish("survey", epsilon=5.0)
+    assert card.unmetered == ["survey"]
+    found = shop.ask("SELECT COUNT(*) FROM survey")
+    assert found.unmetered
+    assert any("promise is void" in note for note in found.notes)
+
+
+def test_a_relative_folder_of_twins_is_found(shop: Shop, twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop.store.folder.parent)
+    shop.store = TwinStore(Path("twins"))
+    assert shop.ask("SELECT COUNT(*) FROM people").rows
+
+
+def test_a_quote_character_in_the_folders_name_is_no_way_out(shop: Shop, tmp_path: Path) -> None:
+    shop.store = TwinStore(tmp_path / "owner's, [twins]")
+    shop.publish("survey")
+    assert shop.ask("SELECT COUNT(*) FROM survey").rows
