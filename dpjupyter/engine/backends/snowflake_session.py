@@ -6,6 +6,7 @@ import atexit
 import logging
 import re
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from dpjupyter.engine.backends.waits import RUNNING, WAITING
 if TYPE_CHECKING:
     from snowflake.snowpark import Session
 
-FIRST_POLL_S, LAST_POLL_S = 0.01, 0.5  # how often the statement's status is asked for, slowing down
+FIRST_POLL_S, LAST_POLL_S = 0.01, 0.5  # how often the statement's status is asked for: after a twelfth more of the time it took so far
 
 # Session gone, tokens expired, connection closed: a new login helps, and the statement has not run.
 GONE = frozenset({390104, 390110, 390111, 390112, 390113, 390114, 390115, 390195, 390318, 250002})
@@ -122,16 +123,15 @@ def statement(session: Session, run: Run) -> list[tuple[object, ...]]:
         raise Stopped
     job = session.sql(run.sql).collect_nowait(statement_params=dict(run.parameters), log_on_exception=False)
     run.query_id = job.query_id
-    pause = FIRST_POLL_S
+    started = time.monotonic()
     connection = session.connection
     while True:
         status = connection.get_query_status_throw_if_error(job.query_id)
         if not connection.is_still_running(status):
             break
         run.state = STATES.get(status.name, RUNNING)
-        if run.stop.wait(pause):
+        if run.stop.wait(min(LAST_POLL_S, max(FIRST_POLL_S, (time.monotonic() - started) / 12))):
             break
-        pause = min(LAST_POLL_S, pause * 1.5)
     if run.stop.is_set():
         job.cancel()
         raise Stopped
