@@ -99,7 +99,9 @@ const plugin: JupyterFrontEndPlugin<void> = {
     // ------------------------------------------------------------ prices follow balances
     let seen = '';
     current.changed.connect(() => {
-      const now = fingerprint(current.get());
+      const shown = tracker.currentWidget;
+      const isConnected = shown !== null && kernels.announced(shown) !== null;
+      const now = `${isConnected} ${fingerprint(current.get())}`;
       if (now !== seen) {
         seen = now;
         stale.emit();

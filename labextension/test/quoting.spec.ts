@@ -45,13 +45,18 @@ function edit(doc: string): void {
 const chip = (): HTMLElement | null => view.dom.querySelector('.dpj-chip');
 const wait = (ms = PAUSE_MS + 1): Promise<void> => jest.advanceTimersByTimeAsync(ms);
 
+let isConnected = true;
+
 beforeEach(() => {
   jest.useFakeTimers();
   asked = [];
+  isConnected = true;
   stale = new Signal<object, void>({});
   const quoter: IQuoter = {
     startEpsilon: 0.9,
-    isConnected: true,
+    get isConnected() {
+      return isConnected;
+    },
     confidence: 0.95,
     values: names => Promise.resolve(names.includes('known') ? { known: 60 } : {}),
     quote: (cell, signal) =>
@@ -81,6 +86,17 @@ afterEach(() => {
 });
 
 describe('quotes', () => {
+  it('say what to run first where the kernel has not connected', async () => {
+    isConnected = false;
+    edit('%%dpsql\nSELECT COUNT(*) FROM t');
+    await wait();
+    asked[0]?.answer(quote);
+    await wait(0);
+    expect(chip()?.textContent).toMatch(
+      /^ε 1\.8 .* first: %load_ext dpjupyter, then %dpsql connect$/
+    );
+  });
+
   it('are asked for once typing pauses, and shown', async () => {
     for (const doc of ['%%dpsql\nS', '%%dpsql\nSE', '%%dpsql\nSELECT COUNT(*) FROM t']) {
       edit(doc);
