@@ -31,6 +31,7 @@ from dpjupyter.engine.model import (
 )
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_FEW = 16  # literal rows written as SELECTs, each with its types
 _JOINS = {"inner": "", "left": "LEFT", "right": "RIGHT", "full": "FULL", "cross": "CROSS"}
 
 
@@ -251,6 +252,12 @@ class _Renderer:
             alias = self._alias()
             one = exp.Select(expressions=[exp.alias_(exp.Literal.number(1), "one")])
             return _Block(exp.Subquery(this=one, alias=exp.TableAlias(this=exp.to_identifier(alias))), {})
+        if len(rel.rows) > _FEW and self._dialect == "duckdb":
+            # A UNION of hundreds takes DuckDB seconds to plan.
+            tuples = [exp.Tuple(expressions=[e.copy() for e in row]) for row in rel.rows]
+            names = exp.TableAlias(this=exp.to_identifier(self._alias()), columns=[exp.to_identifier(id_) for id_ in rel.fields])
+            listed = exp.Select(expressions=[exp.column(id_) for id_ in rel.fields]).from_(exp.Values(expressions=tuples, alias=names))
+            return self._wrap(listed, rel.fields)
         rows = [exp.Select(expressions=[exp.alias_(e.copy(), id_) for id_, e in zip(rel.fields, row, strict=True)]) for row in rel.rows]
         query: exp.Query = rows[0]
         for row in rows[1:]:
