@@ -1,6 +1,7 @@
 """Synthetic twins: how well they fit (Titanic, against non-private floors) and how they scale (40 columns, a million rows).
 
     python benchmarks/twin.py quality [--epsilon 1] [--delta 1e-6] [--draws 50]
+    python benchmarks/twin.py related [--epsilon 2] [--delta 1e-7] [--draws 5]
     python benchmarks/twin.py scale   [--columns 40] [--rows 1000000]
 
 Quality compares with the data themselves: that is for example data only, never for an owner's own.
@@ -19,8 +20,8 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from dpjupyter.demo.build import build_titanic
-from dpjupyter.engine.backends.duckdb import DuckDBBackend
+from dpjupyter.demo.build import build_shop, build_titanic
+from dpjupyter.engine.backends.duckdb import LOCKED, DuckDBBackend
 from dpjupyter.engine.ledger.store import open_ledger
 from dpjupyter.engine.noise import OpenDPNoise
 from dpjupyter.engine.policy import Policy, load, parse
@@ -45,11 +46,21 @@ def main() -> None:
     quality_.add_argument("--epsilon", type=float, default=1.0)
     quality_.add_argument("--delta", type=float, default=1e-6)
     quality_.add_argument("--draws", type=int, default=50)
+    related_ = commands.add_parser("related")
+    related_.add_argument("--epsilon", type=float, default=2.0)
+    related_.add_argument("--delta", type=float, default=1e-7)
+    related_.add_argument("--draws", type=int, default=5)
     scale_ = commands.add_parser("scale")
     scale_.add_argument("--columns", type=int, default=40)
     scale_.add_argument("--rows", type=int, default=1_000_000)
     args = parser.parse_args()
-    quality(args.epsilon, args.delta, args.draws) if args.command == "quality" else scale(args.columns, args.rows)
+    match args.command:
+        case "quality":
+            quality(args.epsilon, args.delta, args.draws)
+        case "related":
+            related(args.epsilon, args.delta, args.draws)
+        case _:
+            scale(args.columns, args.rows)
 
 
 # ---------------------------------------------------------------- quality
@@ -137,6 +148,63 @@ def _exact_tree(exact: ExactCounts, plan: Layout) -> tuple[tuple[int, int], ...]
             tree.append((a, b))
             root = [root[a] if r == root[b] else r for r in root]
     return tuple(tree)
+
+
+# ---------------------------------------------------------------- related tables
+KNOWN = "customer_id IN (SELECT customer_id FROM customers)"
+NUMBERS = {
+    "orders": f"SELECT COUNT(*) FROM orders WHERE {KNOWN}",
+    "orders, at most 20 of a customer": f"SELECT SUM(LEAST(n, 20)) FROM (SELECT COUNT(*) AS n FROM orders WHERE {KNOWN} GROUP BY customer_id)",
+    "customers without an order": "SELECT COUNT(*) FROM customers WHERE customer_id NOT IN (SELECT customer_id FROM orders WHERE customer_id IS NOT NULL)",
+    "lines of an order, mean": f"SELECT AVG(n) FROM (SELECT COUNT(*) AS n FROM order_lines l JOIN orders o USING (order_id) WHERE {KNOWN} GROUP BY order_id)",
+    "orders of a business customer, mean": "SELECT COUNT(*) / COUNT(DISTINCT customer_id) FROM orders JOIN customers USING (customer_id) WHERE segment = 'business'",
+}
+SHARES = {
+    "orders by segment and channel": "SELECT segment, channel, COUNT(*) FROM orders JOIN customers USING (customer_id) GROUP BY ALL",
+    "orders by segment and status": "SELECT segment, status, COUNT(*) FROM orders JOIN customers USING (customer_id) GROUP BY ALL",
+    "lines by channel and category": f"SELECT channel, category, COUNT(*) FROM order_lines JOIN orders USING (order_id) JOIN products USING (product_id) WHERE {KNOWN} GROUP BY ALL",
+}
+
+
+def related(epsilon: float, delta: float, draws: int) -> None:
+    policy = load(POLICIES / "shop.toml")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "shop.duckdb"
+        build_shop(path)
+        backend = DuckDBBackend.open(f"duckdb:///{path}")
+        real = duckdb.connect(str(path), read_only=True, config=dict(LOCKED))
+        numbers: dict[str, list[float]] = {}
+        shares: dict[str, list[float]] = {}
+        for draw in range(draws):
+            ledger = open_ledger(f"sqlite:///{folder}/{draw}.db")
+            ledger.ensure_rows(policy)
+            store = TwinStore(folder / f"twins{draw}")
+            with duckdb.connect() as twin:
+                twin.execute("CREATE TABLE products (product_id INTEGER, category VARCHAR)")
+                twin.executemany("INSERT INTO products VALUES (?, ?)", real.execute("SELECT product_id, category FROM products").fetchall())
+                for table in ("customers", "orders", "order_lines"):
+                    publication = Publication(table, epsilon, delta, "owner", uuid.uuid4().hex, "")
+                    card = publish_twin(publication, policy, ledger=ledger, backend=backend, noise_source=OpenDPNoise(), store=store, cancelled=threading.Event())
+                    twin.execute(f"CREATE TABLE {table} AS SELECT * FROM '{store.rows_of(card)}'")
+                for what, sql in NUMBERS.items():
+                    numbers.setdefault(what, []).append(float(twin.execute(sql).fetchall()[0][0]))
+                for what, sql in SHARES.items():
+                    shares.setdefault(what, []).append(_shares_apart(twin.execute(sql).fetchall(), real.execute(sql).fetchall()))
+            ledger.close()
+        print(f"shop, epsilon {epsilon:g} and delta {delta:g} for each of three tables, mean of {draws} draws")
+        for what, found in numbers.items():
+            print(f"{what:40} data {float(real.execute(NUMBERS[what]).fetchall()[0][0]):9.2f}   twin {np.mean(found):9.2f}")
+        for what, apart in shares.items():
+            print(f"{what:40} total variation distance {np.mean(apart):.3f}")
+        real.close()
+        backend.close()
+
+
+def _shares_apart(one: list[tuple[object, ...]], other: list[tuple[object, ...]]) -> float:
+    a, b = ({row[:-1]: int(str(row[-1])) for row in rows} for rows in (one, other))
+    totals = max(1, sum(a.values())), max(1, sum(b.values()))
+    return sum(abs(a.get(k, 0) / totals[0] - b.get(k, 0) / totals[1]) for k in set(a) | set(b)) / 2
 
 
 # ---------------------------------------------------------------- scale

@@ -64,3 +64,29 @@ def within(noisy: Reals, group: Classes, masses: Reals) -> Reals:
         members = group == n
         result[members] = on_simplex(noisy[members], float(mass))
     return result
+
+
+def tilted(group: Classes, masses: Reals, values: Reals, total: float) -> Reals:
+    """Parents by bin of their number of children: classes keep their masses, and all children together come to ``total``.
+
+    What a wide class of rare large numbers looks like inside is lost in noise. Its bins fall off as exp(-t * value), with the
+    t that gives as many children as the (far less noisy) one-way counts of the child's own columns say.
+    """
+
+    def spread(t: float) -> Reals:
+        result = np.zeros_like(values)
+        for n, mass in enumerate(masses):
+            members = group == n
+            inside = values[members]
+            weights = np.exp(-t * (inside - inside.min())) if t >= 0 else np.exp(-t * (inside - inside.max()))
+            result[members] = mass * weights / weights.sum()
+        return result
+
+    low, high = -4.0, 4.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if float((spread(middle) * values).sum()) > total:
+            low = middle
+        else:
+            high = middle
+    return spread((low + high) / 2)

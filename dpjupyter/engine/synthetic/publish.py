@@ -28,7 +28,7 @@ from dpjupyter.engine.synthetic import card as cards
 from dpjupyter.engine.synthetic.bins import OUTSIDE
 from dpjupyter.engine.synthetic.card import Card, ParentCard
 from dpjupyter.engine.synthetic.counts import ExactCounts
-from dpjupyter.engine.synthetic.fit import fit, within
+from dpjupyter.engine.synthetic.fit import fit, tilted, within
 from dpjupyter.engine.synthetic.layout import Layout, layout
 from dpjupyter.engine.synthetic.measure import Released, measure
 from dpjupyter.engine.synthetic.price import Price, price
@@ -298,7 +298,8 @@ def _owners(
     group = released.children_group
     assert group is not None
     masses = on_simplex(np.bincount(group, weights=released.children).astype(np.float64), float(parents))
-    single = within(released.children, group, masses)
+    middles = (np.array(axis.cuts[:-1]) + np.array(axis.cuts[1:]) - 1) / 2
+    single = tilted(group, masses, middles, released.rows) if plan.own else within(released.children, group, masses)
     if released.cause is None or parent is None:
         bins = shuffled(single, parents, rng)
     else:
