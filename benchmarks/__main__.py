@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALONE = (["filter_table"], ["planning"], ["road"], ["ledger"], ["snowflake", "overhead"])
+ALONE = (["filter_table"], ["planning"], ["road"], ["ledger"], ["snowflake", "overhead"], ["twin", "quality"], ["twin", "related"])
 
 for name, *arguments in ALONE:
     print(f"\n## {name} {' '.join(arguments)}\n", flush=True)
