@@ -68,7 +68,7 @@ def test_the_extension_loads_without_the_engines_packages() -> None:
 def test_the_analysts_install_requires_no_engine_part() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {re.split(r"[^a-z0-9-]", wanted.lower())[0] for wanted in project["dependencies"]}
-    assert names == {"comm", "httpx", "ipython", "ipywidgets", "pandas", "pydantic"}
+    assert names == {"comm", "httpx", "ipython", "ipywidgets", "jupyter-core", "pandas", "pydantic"}
 
 
 # Which extras may be counted on in which part; jupyter_core and traitlets are jupyter-server's own, pyarrow is snowpark's [pandas].
