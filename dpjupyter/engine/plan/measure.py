@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import columns_of, names_in, subqueries, walk
+from dpjupyter.engine.algebra import columns_of
 from dpjupyter.engine.model import (
     BIGINT,
     DOUBLE,
     NULLTYPE,
-    TIMESTAMP,
     Aggregate,
     Ask,
     Call,
@@ -27,57 +25,29 @@ from dpjupyter.engine.model import (
     Key,
     Kind,
     Measurement,
-    Part,
     Project,
     Rel,
     Scan,
-    Selection,
     SetOperation,
-    Statistic,
     Value,
 )
 from dpjupyter.engine.place import at, place_of
 from dpjupyter.engine.plan.canonical import Numbering, canonical
-from dpjupyter.engine.plan.eager import aggregated_early
-from dpjupyter.engine.plan.fixed_point import number
 from dpjupyter.engine.plan.named import Named
-from dpjupyter.engine.plan.normalise import prune
+from dpjupyter.engine.plan.parts import Group, finished
 from dpjupyter.engine.plan.public import list_unique, public_only, row_bound
-from dpjupyter.engine.plan.pushdown import WEIGHT_ONE, Grouping, bins, distinct, sums
+from dpjupyter.engine.plan.pushdown import Grouping
+from dpjupyter.engine.plan.quantiles import is_whole, level_of, selection
 from dpjupyter.engine.plan.relation import KeyList, Relation
-from dpjupyter.engine.plan.statistics import Bounds, Made, Statistics, as_number, made_of_sums
+from dpjupyter.engine.plan.statistics import Made, Statistics, as_number, made_of_sums
 from dpjupyter.engine.plan.units import Units
 from dpjupyter.engine.policy import Policy, Table
-from dpjupyter.engine.render import column, render, substitute
-from dpjupyter.errors import AskRefused, BoundsMissing, PrivacyUnitLost, UnsupportedSQL
+from dpjupyter.engine.render import column, substitute
+from dpjupyter.errors import AskRefused, PrivacyUnitLost, UnsupportedSQL
 
 _BINS = 2048  # quantile grid of one group
 _BINS_GROUPED = 1024
 _QUANTILES = {"MEDIAN": Fraction(1, 2), "MIN": Fraction(0), "MAX": Fraction(1)}
-
-
-@dataclass(slots=True)
-class _Group:
-    """One measurement while it is collected: statistics of several aggregates over the same rows and keys."""
-
-    name: str
-    inner: Relation
-    numbering: Numbering
-    keys: tuple[Key, ...]
-    lowered: Mapping[str, exp.Expression]
-    grouping: Grouping
-    threshold: bool
-    fetched: tuple[tuple[str, tuple[str, ...]], ...]
-    statistics: Statistics
-    distinct: dict[str, tuple[list[exp.Expression], list[Facts], Statistics]] = field(
-        default_factory=dict[str, tuple[list[exp.Expression], list[Facts], Statistics]]
-    )
-    binned: dict[str, tuple[exp.Expression, Facts, dict[str, Selection]]] = field(
-        default_factory=dict[str, tuple[exp.Expression, Facts, dict[str, Selection]]]
-    )
-    items: dict[str, tuple[str, tuple[tuple[str, Fraction], ...]]] = field(
-        default_factory=dict[str, tuple[str, tuple[tuple[str, Fraction], ...]]]
-    )
 
 
 class Measurements:
@@ -88,7 +58,7 @@ class Measurements:
         self._ask = ask
         self._fresh = fresh
         self._units = units
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[str, Group] = {}
         self.publics: dict[str, tuple[Rel, Relation]] = {}
         self.notes: dict[str, None] = {}
         self.calls: dict[str, tuple[str, str]] = {}  # column id of a call -> (measurement, item key): for output columns
@@ -211,7 +181,7 @@ class Measurements:
         return Relation(Project(result.rel, {id_: column(f) for id_, f in zip(ids, fields, strict=True)}), facts, released=True)
 
     # ------------------------------------------------------------ a new measurement
-    def _new_group(self, rel: Aggregate, inner: Relation, lowered: dict[str, exp.Expression], numbering: Numbering) -> _Group:
+    def _new_group(self, rel: Aggregate, inner: Relation, lowered: dict[str, exp.Expression], numbering: Numbering) -> Group:
         assert inner.unit is not None
         name = f"m{len(self._groups)}"
         limits = self._policy.limits
@@ -241,7 +211,7 @@ class Measurements:
         statistics = Statistics(m, k, self._epsilon, numbering.text)
         if threshold:
             statistics.units()
-        return _Group(name, inner, numbering, keys, lowered, grouping, threshold, fetched, statistics)
+        return Group(name, inner, numbering, keys, lowered, grouping, threshold, fetched, statistics)
 
     def _check_threshold(self, rel: Aggregate, inner: Relation) -> None:
         for table in sorted(inner.tables):
@@ -292,7 +262,7 @@ class Measurements:
         return name
 
     # ------------------------------------------------------------ aggregates
-    def _made(self, call: Call, group: _Group) -> tuple[Made, str]:
+    def _made(self, call: Call, group: Group) -> tuple[Made, str]:
         inner = group.inner
         assert inner.unit is not None
         arguments = [(scalar.total(a, inner.facts, self._policy.dialect), scalar.facts(a, inner.facts)) for a in call.arguments]
@@ -314,7 +284,7 @@ class Measurements:
             )
         return made, ""
 
-    def _distinct(self, call: Call, arguments: list[tuple[exp.Expression, Facts]], group: _Group) -> tuple[Made, str]:
+    def _distinct(self, call: Call, arguments: list[tuple[exp.Expression, Facts]], group: Group) -> tuple[Made, str]:
         values = [a for a, _ in arguments]
         for _, facts in arguments:
             if facts.type.kind is Kind.OTHER:
@@ -341,59 +311,26 @@ class Measurements:
             raise UnsupportedSQL(f"{call.text} is not answered with DISTINCT.")
         return made, prefix
 
-    def _quantile(self, call: Call, argument: tuple[exp.Expression, Facts], group: _Group) -> Made:
+    def _quantile(self, call: Call, argument: tuple[exp.Expression, Facts], group: Group) -> Made:
         value, facts = as_number(*argument)
-        if facts.type.kind not in (Kind.DATE, Kind.TIMESTAMP):
-            bounds = Bounds(call, facts).interval
-        elif facts.interval is None or not facts.interval.finite:
-            raise BoundsMissing(
-                f"{call.text}: nothing bounds the dates.", hint="Ask the owner to declare bounds, or add WHERE column BETWEEN ... AND ..."
-            )
-        else:
-            bounds = facts.interval
-        level = _QUANTILES.get(call.function, call.parameter) or Fraction(0)
-        whole = facts.type.kind in (Kind.INT, Kind.DATE) or (facts.type.kind is Kind.BOOL)
-        limit = _BINS_GROUPED if group.keys else _BINS
-        if whole:
-            low, high = math.floor(bounds.lower), math.ceil(bounds.upper)
-            width = max(1, math.ceil((high - low + 1) / limit))
-            count = math.ceil((high - low + 1) / width)
-            lower, upper = low - 0.5, low - 0.5 + width * count
-        else:
-            count = limit if bounds.upper > bounds.lower else 1
-            lower, upper = bounds.lower, bounds.upper if bounds.upper > bounds.lower else bounds.lower + 1.0
-        text = group.numbering.text(value)
-        entry = group.binned.setdefault(text, (value, facts, {}))
-        single = group.grouping.single_row
-        slot = f"q{list(group.binned).index(text)}_{level.numerator}_{level.denominator}"
-        entry[2].setdefault(
-            slot,
-            Selection(
-                f"{group.name}_{slot}",
-                level.numerator,
-                level.denominator,
-                lower,
-                upper,
-                count,
-                group.grouping.max_rows,
-                1 if single else WEIGHT_ONE,
-                facts.type.kind in (Kind.INT, Kind.DATE, Kind.TIMESTAMP),
-                facts.type,
-                call.function in ("MEDIAN", "QUANTILE_CONT"),
-            ),
-        )
+        text, level = group.numbering.text(value), level_of(call)
+        place = list(group.binned).index(text) if text in group.binned else len(group.binned)
+        slot = f"q{place}_{level.numerator}_{level.denominator}"
+        chosen = selection(f"{group.name}_{slot}", call, facts, group.grouping)
+        group.binned.setdefault(text, (value, facts, {}))[2].setdefault(slot, chosen)
         note = (
             f"{call.text} is answered as a quantile: a value near the {'smallest' if level == 0 else 'largest'}, not one person's."
             if call.function in ("MIN", "MAX")
             else ""
         )
         type_ = facts.type if facts.type.kind in (Kind.DATE, Kind.TIMESTAMP, Kind.INT) else DOUBLE
-        return Made((slot,), (Fraction(1),), lambda s, _: s[slot], Facts(type_, facts.interval, nullable=False, integral=whole), note)
+        shown = Facts(type_, facts.interval, nullable=False, integral=is_whole(facts))
+        return Made((slot,), (Fraction(1),), lambda s, _: s[slot], shown, note)
 
     # ------------------------------------------------------------ the finished records
     def finished(self) -> tuple[Measurement, ...]:
         """Statements and statistics of every measurement."""
-        return tuple(self._finished(group) for group in self._groups.values())
+        return tuple(finished(group, self._policy) for group in self._groups.values())
 
     def tables(self) -> set[str]:
         """Private tables that any statement reads."""
@@ -407,68 +344,6 @@ class Measurements:
             for key, (label, shares) in group.items.items()
         )
 
-    def _finished(self, group: _Group) -> Measurement:
-        dialect = self._policy.dialect
-        for node in walk(group.inner.rel):
-            if isinstance(node, Scan) and node.table not in self._policy.tables:
-                raise UnsupportedSQL("Released numbers do not go to the warehouse.", hint="Join them to the result.")  # the last look
-            for sub in subqueries(node):
-                if not sub.args.get("planned"):
-                    raise UnsupportedSQL("A subquery is not answered in this place.", hint="Join its result instead.")
-                public_only(sub.args["rel"], self._policy)
-        parts: list[Part] = []
-        threshold = None
-        m = group.grouping.max_rows
-        if group.statistics.slots:
-            named = {f"{group.name}_{slot}": s for slot, s in group.statistics.slots.items()}
-            read = [e for s in named.values() for e in (s.value, s.other, s.counted) if e is not None]
-            statement = render(aggregated_early(sums(_pruned(group.grouping, read), named), self._policy), dialect)
-            parts.append(
-                Part(
-                    statement,
-                    tuple(_statistic(name, s.kind, m * s.row_largest if s.kind != "units" else 1, s.grid) for name, s in named.items()),
-                )
-            )
-            threshold = next((name for name, s in named.items() if s.kind == "units"), None) if group.threshold else None
-        for n, (values, facts, statistics) in enumerate(group.distinct.values()):
-            named = {f"{group.name}_d{n}{slot}": s for slot, s in statistics.slots.items()}
-            most = min([m, *(len(f.domain) for f in facts if f.domain is not None and len(values) == 1)])
-            limited = replace(_pruned(group.grouping, values), max_rows=most)  # the statement keeps exactly as many values as M allows
-            statement = render(distinct(limited, values, named), dialect)
-            parts.append(
-                Part(
-                    statement,
-                    tuple(
-                        _statistic(name, "distinct" if s.kind == "rows" else s.kind, most * s.row_largest, s.grid)
-                        for name, s in named.items()
-                    ),
-                )
-            )
-        for value, facts, selections in group.binned.values():
-            first = next(iter(selections.values()))
-            ends = tuple(
-                _end(b, facts)
-                for b in (
-                    (first.lower + 0.5, first.upper - 0.5)
-                    if first.integral and facts.type.kind is not Kind.TIMESTAMP
-                    else (first.lower, first.upper)
-                )
-            )
-            statement = render(bins(_pruned(group.grouping, [value]), value, first, lambda e, f=facts: _ordinal(e, f), ends), dialect)  # type: ignore[misc, arg-type]
-            parts.append(Part(statement, (), tuple(selections.values())))
-        tables = self._tables(group.inner)
-        return Measurement(
-            group.name,
-            group.keys,
-            tuple(parts),
-            group.grouping.max_groups,
-            m,
-            threshold,
-            max(t.min_units for t in tables),
-            min((t.key_delta for t in tables if t.key_delta is not None), default=0.0) if group.threshold else 0.0,
-            group.fetched,
-        )
-
     def constant_domain(self, name: str) -> Constants | None:
         """A measurement that measures nothing: its rows are its keys' public domain, known without asking."""
         group = next(g for g in self._groups.values() if g.name == name)
@@ -480,44 +355,5 @@ class Measurements:
         return Constants(tuple(k.name for k in group.keys), tuple(rows))
 
 
-def _pruned(grouping: Grouping, read: list[exp.Expression]) -> Grouping:
-    """The rows of a measurement with the columns that one statement reads."""
-    names = {n for e in (*grouping.keys.values(), *read) for n in names_in(e)} | (
-        {grouping.unit} if grouping.unit is not None else set[str]()
-    )
-    return replace(grouping, rel=prune(grouping.rel, frozenset(names)))
-
-
-def _statistic(name: str, kind: str, largest: int, grid: Fraction) -> Statistic:
-    return Statistic(name, kind, largest, grid)  # type: ignore[arg-type]
-
-
 def _type_name(facts: Facts) -> str:
     return facts.type.text or "INTEGER" if facts.type.kind is not Kind.NULL else "INTEGER"
-
-
-def _ordinal(value: exp.Expression, facts: Facts) -> exp.Expression:
-    """A value as the number its bins count in."""
-    epoch = exp.Cast(this=exp.Literal.string("1970-01-01"), to=exp.DataType.build("DATE"))
-    if facts.type.kind is Kind.DATE:
-        return exp.DateDiff(this=value, expression=epoch, unit=exp.Var(this="DAY"))
-    if facts.type.kind is Kind.TIMESTAMP:
-        start = exp.Cast(this=exp.Literal.string("1970-01-01 00:00:00"), to=exp.DataType.build("TIMESTAMP"))
-        return exp.DateDiff(this=value, expression=start, unit=exp.Var(this="MICROSECOND"))
-    return exp.Cast(this=value, to=exp.DataType.build("DOUBLE"))
-
-
-def _end(bound: float, facts: Facts) -> exp.Expression:
-    if facts.type.kind is Kind.DATE:
-        return scalar.literal(_date(round(bound)), facts.type)
-    if facts.type.kind is Kind.TIMESTAMP:
-        return scalar.literal(_timestamp(round(bound)), TIMESTAMP)
-    return number(float(bound))
-
-
-def _date(days: int) -> str:
-    return (dt.date(1970, 1, 1) + dt.timedelta(days=days)).isoformat()
-
-
-def _timestamp(microseconds: int) -> str:
-    return (dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=microseconds)).isoformat(sep=" ")  # noqa: DTZ001 - without time zone
