@@ -6,10 +6,17 @@ relations.py    the recursive function, operator by operator
 units.py        scans and foreign-key paths
 joins.py        join rules
 per_unit.py     GROUP BY that contains the unit
+windows.py      window functions
+set_ops.py      UNION, INTERSECT, EXCEPT
+public.py       public relations: how many rows, which keys, and nothing private in them
 measure.py      GROUP BY that does not: measurements, keys
 statistics.py   which integers an aggregate needs, and how it is finished
-pushdown.py     the statement
+quantiles.py    the bins a quantile is chosen from
+parts.py        a measurement's statements
+pushdown.py     one statement: per row, per person, at most k groups, per key
+eager.py        aggregation before joins
 fixed_point.py  values as integers on a grid
+named.py        what the finishing SQL uses several times
 saved.py        tables the analyst kept: released, and read again
 outputs.py      columns of the answer; public tables it reads
 canonical.py    equal questions, equal texts

@@ -12,7 +12,6 @@ from dpjupyter.engine.algebra import conjunction, names_in, place_in, subqueries
 from dpjupyter.engine.model import (
     BIGINT,
     BOOL,
-    NULLTYPE,
     Aggregate,
     Ask,
     BoundSubquery,
@@ -32,12 +31,13 @@ from dpjupyter.engine.model import (
 )
 from dpjupyter.engine.place import place_of
 from dpjupyter.engine.plan.fixed_point import summand
-from dpjupyter.engine.plan.joins import Joins, row_key_as_unit
+from dpjupyter.engine.plan.joins import Joins
 from dpjupyter.engine.plan.measure import Measurements
 from dpjupyter.engine.plan.per_unit import aggregate_per_unit
-from dpjupyter.engine.plan.public import single_row, united, unites
+from dpjupyter.engine.plan.public import single_row
 from dpjupyter.engine.plan.relation import KeyList, Relation, Unit, renamed
 from dpjupyter.engine.plan.saved import SavedScans
+from dpjupyter.engine.plan.set_ops import SetOperations, hull, no_outer_rows
 from dpjupyter.engine.plan.units import Units, scan
 from dpjupyter.engine.plan.windows import check_arguments, check_private, order_of, order_totally, public_call, window_facts
 from dpjupyter.engine.policy import Policy
@@ -72,6 +72,7 @@ class Planner:
         self._next = first
         self.units = Units(policy, self.fresh)
         self.joins = Joins(policy, self.units, self.fresh, self.dialect_of)
+        self.sets = SetOperations(policy, self.units, self.fresh)
         self.measurements = Measurements(policy, ask, self.fresh, self.units)
 
     def fresh(self) -> str:
@@ -182,7 +183,7 @@ class Planner:
         facts: dict[str, Facts] = {}
         for position, id_ in enumerate(rel.fields):
             each = [scalar.facts(row[position], {}) for row in rel.rows]
-            facts[id_] = _hull(each)
+            facts[id_] = hull(each)
         return Relation(rel, facts, cap=len(rel.rows))
 
     def _filter(self, rel: Filter) -> Relation:
@@ -343,81 +344,7 @@ class Planner:
 
     # ------------------------------------------------------------ sets and order
     def _set_operation(self, rel: SetOperation) -> Relation:
-        left, right = self.visit(rel.left), self.visit(rel.right)
-        what = f"{rel.kind.upper()}{' ALL' if rel.all else ''}"
-        if left.private != right.private:
-            raise PrivacyUnitLost(
-                f"{what} of private and public rows: some rows would belong to nobody.", hint="Aggregate the private side first."
-            )
-        facts = {
-            new: _hull([left.facts[a], right.facts[b]]) if rel.kind != "except" else left.facts[a]
-            for new, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True)
-        }
-        if left.unit is None or right.unit is None:
-            return self._public_set_operation(rel, left, right, facts)
-        if left.unit.row or right.unit.row:
-            if not (rel.kind == "union" and rel.all):
-                raise PrivacyUnitLost(f"{what} lets equal rows of different people meet.", hint="Aggregate first.")
-            if not (left.unit.row and right.unit.row and left.tables == right.tables and len(left.tables) == 1):
-                raise PrivacyUnitLost(f"{what} of tables whose rows belong to different kinds of units.", hint="Aggregate each side first.")
-            left, right = row_key_as_unit(left, None), row_key_as_unit(right, None)
-        for side in (left, right):
-            no_outer_rows(side)
-        left, right = self.units.resolved(left), self.units.resolved(right)
-        assert left.unit is not None
-        assert right.unit is not None
-        if left.unit.type is None or right.unit.type is None or left.unit.type.kind is not right.unit.type.kind:
-            raise PrivacyUnitLost(f"The sides of {what} have privacy units of different types.")
-        for a, b in zip(rel.left_fields, rel.right_fields, strict=True):
-            one, two = left.facts[a].type, right.facts[b].type
-            if (one.kind, one.scale) != (two.kind, two.scale) and Kind.NULL not in (one.kind, two.kind):
-                raise UnsupportedSQL(f"The sides of {what} have columns of different types.", hint="CAST both to one type.")
-        tables = left.tables | right.tables
-        if rel.kind == "union" and rel.all:
-            id_ = self.fresh()
-            facts[id_] = replace(_hull([left.facts[left.unit.id], right.facts[right.unit.id]]), from_unit=True)
-            wide = replace(
-                rel,
-                left=left.rel,
-                right=right.rel,
-                left_fields=(*rel.left_fields, left.unit.id),
-                right_fields=(*rel.right_fields, right.unit.id),
-                fields=(*rel.fields, id_),
-            )
-            same = {
-                n
-                for n, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True)
-                if a in left.unit.ids and b in right.unit.ids
-            }
-            return Relation(wide, facts, Unit(frozenset({id_, *same}), left.unit.type), tables)
-        same = frozenset(
-            n for n, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True) if a in left.unit.ids and b in right.unit.ids
-        )
-        if not same:
-            raise PrivacyUnitLost(
-                f"{what} compares rows of different people.", hint="Select the privacy unit in the same place on both sides."
-            )
-        return Relation(replace(rel, left=left.rel, right=right.rel), facts, Unit(same, left.unit.type), tables)
-
-    def _public_set_operation(self, rel: SetOperation, left: Relation, right: Relation, facts: dict[str, Facts]) -> Relation:
-        dialect = "duckdb" if left.released or right.released else self._policy.dialect
-        for new, a, b in zip(rel.fields, rel.left_fields, rel.right_fields, strict=True):
-            one, two = left.facts[a].type, right.facts[b].type
-            if not unites(one, two, dialect):
-                names = " and ".join(sorted({one.text or one.kind.value, two.text or two.kind.value}))
-                said = f"The sides of {rel.kind.upper()} have columns of different types: {names}."
-                raise UnsupportedSQL(said, hint="CAST both to one type.")
-            facts[new] = replace(facts[new], type=united(one, two) or _hull([left.facts[a], right.facts[b]]).type)
-        cap = None if left.cap is None or right.cap is None else left.cap + right.cap
-        unique = frozenset[frozenset[str]]() if rel.all else frozenset({frozenset(rel.fields)})
-        return Relation(
-            replace(rel, left=left.rel, right=right.rel),
-            facts,
-            released=left.released or right.released,
-            unique=unique,
-            enforced=unique,
-            cap=cap,
-        )
+        return self.sets.operation(rel, self.visit(rel.left), self.visit(rel.right))
 
     def _sort(self, rel: Sort) -> Relation:
         inner = self.visit(rel.input)
@@ -434,18 +361,6 @@ class Planner:
         )
         cap = inner.cap if rel.limit is None else rel.limit if inner.cap is None else min(rel.limit, inner.cap)
         return replace(inner, rel=replace(rel, input=inner.rel, order=order), cap=cap)
-
-
-def no_outer_rows(relation: Relation) -> None:
-    """Refuse an operator that would silently lose the public rows an outer join was asked to keep.
-
-    Raises: PrivacyUnitLost.
-    """
-    if any(item.required for item in relation.lists):
-        raise PrivacyUnitLost(
-            "The outer join below keeps public rows that belong to nobody.",
-            hint="Group by the public key right away, or use an inner join.",
-        )
 
 
 def scalar_from_unit(expr: exp.Expression, relation: Relation) -> bool:
@@ -479,25 +394,3 @@ def _mapped(keys: frozenset[frozenset[str]], passed: dict[str, str]) -> frozense
     for new, old in passed.items():
         new_of.setdefault(old, new)
     return frozenset(frozenset(new_of[c] for c in key) for key in keys if all(c in new_of for c in key))
-
-
-def _hull(each: list[Facts]) -> Facts:
-    """Facts that hold for every one of several expressions."""
-    typed = [f for f in each if f.type.kind is not Kind.NULL]
-    if not typed:
-        return Facts(NULLTYPE, nullable=True)
-    order = [Kind.BOOL, Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.DATE, Kind.TIMESTAMP, Kind.TEXT, Kind.TIME, Kind.OTHER]
-    widest = max((f.type for f in typed), key=lambda t: (order.index(t.kind), t.bits, t.precision))
-    intervals = [f.interval for f in typed]
-    interval = Interval(min(i.lower for i in intervals if i), max(i.upper for i in intervals if i)) if all(intervals) else None
-    domain = None
-    if all(f.domain is not None for f in typed):
-        domain = tuple(dict.fromkeys(v for f in typed for v in f.domain or ()))
-    return Facts(
-        widest,
-        interval,
-        any(f.nullable for f in each) or len(typed) < len(each),
-        domain,
-        any(f.from_unit for f in each),
-        all(f.integral for f in typed),
-    )
