@@ -7,7 +7,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from datetime import time as time_of_day
@@ -34,6 +35,9 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
 }
 
 IDLE = 16  # instances kept for the next answers
+MOST_VALUES = 1_000_000  # of one answer: joins of released tables can have any number of rows, and Python's memory has no limit
+MOST_CHARACTERS = 64_000_000
+_FETCHED = 1_000  # rows at a time
 
 Column = tuple[str, str, Sequence[Value]]  # name, DuckDB type, values
 
@@ -66,6 +70,7 @@ class Desk:
             self._instance = duckdb.connect(":memory:", config=LOCKED)
         self._connection = self._instance.cursor()
         self._ends = time.monotonic() + timeout_s
+        self._longest = 0  # rows of the longest table: what is as long as that has been read already
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +86,8 @@ class Desk:
         """Allow at most this much more time from now on."""
         self._ends = min(self._ends, time.monotonic() + timeout_s)
 
-    def _execute(self, sql: str, parameters: list[list[Value]] | None = None) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _timed(self) -> Generator[None]:
         left = self._ends - time.monotonic()
         if left <= 0:
             raise duckdb.InterruptException("out of time")
@@ -89,9 +95,13 @@ class Desk:
         alarm.daemon = True
         alarm.start()
         try:
-            return self._connection.execute(sql, parameters or [])
+            yield
         finally:
             alarm.cancel()
+
+    def _execute(self, sql: str, parameters: list[list[Value]] | None = None) -> None:
+        with self._timed():
+            self._connection.execute(sql, parameters or [])
 
     def load(self, name: str, columns: Sequence[Column]) -> Released:
         """Make a table of columns of values, with a column of row numbers beside them.
@@ -99,6 +109,7 @@ class Desk:
         Raises: duckdb.Error: a value does not fit its type.
         """
         rows = len(columns[0][2]) if columns else 1
+        self._longest = max(self._longest, rows)
         numbered: list[Column] = [*columns, (ROW, "BIGINT", range(rows))]
         self._execute(_loading(name, tuple((column, type_) for column, type_, _ in numbered)), [list(values) for _, _, values in numbered])
         return Released(rows, {column: type_ for column, type_, _ in numbered})
@@ -121,10 +132,23 @@ class Desk:
     def rows(self, query: exp.Query) -> tuple[list[str], list[tuple[object, ...]]]:
         """Column names and rows of one SELECT.
 
-        Raises: duckdb.Error: it failed, or took too long.
+        Raises: duckdb.Error: it failed, took too long, or has too many rows.
         """
-        cursor = self._execute(query.sql("duckdb", copy=False))
-        return [description[0] for description in cursor.description or ()], cursor.fetchall()
+        # execute() returns with the first rows and the others are computed while they are fetched: the clock runs on.
+        with self._timed():
+            cursor = self._connection.execute(query.sql("duckdb", copy=False))
+            names = [description[0] for description in cursor.description or ()]
+            texts = [n for n, description in enumerate(cursor.description or ()) if str(description[1]) == "VARCHAR"]
+            rows: list[tuple[object, ...]] = []
+            characters = 0
+            while found := cursor.fetchmany(_FETCHED):
+                rows += found
+                characters += sum(len(row[n]) for row in found for n in texts if row[n] is not None)
+                if (len(rows) * len(names) > MOST_VALUES and len(rows) > self._longest) or characters > MOST_CHARACTERS:
+                    raise duckdb.OutOfRangeException("the answer is too long")
+                if time.monotonic() > self._ends:
+                    raise duckdb.InterruptException("out of time")
+        return names, rows
 
 
 def _creating(name: str, query: exp.Query) -> str:
