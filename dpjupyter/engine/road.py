@@ -30,6 +30,7 @@ from dpjupyter.errors import DpError, LedgerUnavailable, QueryFailed, RequestReu
 __all__ = ["Head", "Outcome", "Question", "answer", "head_of", "keep_outcome", "quote", "saved_by"]
 
 _log = logging.getLogger(__name__)
+MAX_READ = 8_000_000  # characters of all saved tables of one question: reading them takes time and memory, and prices are free
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +137,26 @@ def answer(
 
 
 def saved_by(load: Callable[[str], str | None]) -> Saved:
-    """The saved tables of an analyst, from the ledger's contents by name."""
+    """The saved tables of an analyst, from the ledger's contents by name; for one question, which sees each as it was first read."""
+    read: dict[str, SavedTable | None] = {}
+    characters = 0
 
     def found(name: str) -> SavedTable | None:
+        nonlocal characters
+        if name in read:
+            return read[name]
         content = load(name)
+        characters += len(content or "")
+        if characters > MAX_READ:
+            raise UnsupportedSQL(
+                "The saved tables of this question are too large together.", hint="Read fewer of them, or aggregate one first."
+            )
         try:
-            return None if content is None else kept(name, content)
+            read[name] = None if content is None else kept(name, content)
         except (ValueError, KeyError, TypeError):
             _log.warning("a saved table cannot be read: it was kept by another version")
-            return None
+            read[name] = None
+        return read[name]
 
     return found
 

@@ -65,7 +65,11 @@ def test_two_answers_share_neither_tables_nor_an_instance() -> None:
 )
 def test_what_an_aggregate_uses_several_times_is_computed_once(sql: str) -> None:
     text = render(quote(sql, Ask(), policies.parse(POLICY)).plan.finishing, "duckdb").sql("duckdb")
-    divisors = [node.sql() for node in sqlglot.parse_one(text, dialect="duckdb").find_all(sqlglot.exp.Greatest) if "1.0e0" in node.sql() and "-" not in node.sql()]
+    divisors = [
+        node.sql()
+        for node in sqlglot.parse_one(text, dialect="duckdb").find_all(sqlglot.exp.Greatest)
+        if "1.0e0" in node.sql() and "-" not in node.sql()
+    ]
     counts = {d: divisors.count(d) for d in divisors}
     assert len(text) < 2500
     assert max(counts.values()) <= 2, counts  # AVG names its own
@@ -80,9 +84,10 @@ def test_an_answer_of_endless_rows_ends() -> None:
     finishing = render(quote(ENDLESS, Ask(), policies.parse(POLICY)).plan.finishing, "duckdb")
     with Desk(60) as desk, pytest.raises(duckdb.OutOfRangeException, match="too long"):
         desk.rows(finishing)
-    with Desk(60) as desk, pytest.raises(duckdb.OutOfRangeException, match="too long"):
+    with Desk(60) as desk:
         desk.load("m0", [("c1", "VARCHAR", ["x" * 100_000] * 100)])
-        desk.rows(sqlglot.parse_one("SELECT a.c1 FROM m0 a, m0 b", dialect="duckdb"))  # type: ignore[arg-type]
+        with pytest.raises(duckdb.OutOfRangeException, match="too long"):
+            desk.rows(sqlglot.parse_one("SELECT a.c1 FROM m0 a, m0 b", dialect="duckdb"))  # type: ignore[arg-type]
     with Desk(10) as desk:  # as long as what it reads: it may be
         desk.load("m0", [(f"c{n}", "BIGINT", list(range(60_000))) for n in range(20)])
         assert len(desk.rows(sqlglot.parse_one("SELECT * FROM m0"))[1]) == 60_000  # type: ignore[arg-type]
@@ -91,6 +96,7 @@ def test_an_answer_of_endless_rows_ends() -> None:
 def test_time_runs_while_rows_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dpjupyter.engine.finish.desk.MOST_VALUES", 10**12)
     slow = "SELECT a.c1 FROM m0 a, m0 b, m0 c WHERE (a.c1 * b.c1 + c.c1) % 1000003 = 1"  # a few rows, now and then, for hours
-    with Desk(0.5) as desk, pytest.raises(duckdb.InterruptException):
+    with Desk(0.5) as desk:
         desk.load("m0", [("c1", "BIGINT", list(range(10_000)))])
-        desk.rows(sqlglot.parse_one(slow, dialect="duckdb"))  # type: ignore[arg-type]
+        with pytest.raises(duckdb.InterruptException):
+            desk.rows(sqlglot.parse_one(slow, dialect="duckdb"))  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,7 +22,15 @@ def mixed(rows: int, replays: int, seed: int) -> npt.NDArray[np.intp]:
     return np.argsort(numbers ^ (numbers >> np.uint64(31)), axis=1)
 
 
-def redrawn(name: str, table: SavedTable, replays: int, seed: int) -> tuple[dict[str, npt.NDArray[np.generic]], int]:
+def drawable(name: str, table: SavedTable, used: AbstractSet[str]) -> list[tuple[str, SavedColumn]]:
+    """Columns that replays move, by the names of the table's scan; ``used`` are those that are read at all."""
+    named = ((f"{name}_{n}", column) for n, column in enumerate(table.columns))
+    return [(shown, column) for shown, column in named if shown in used and column.replayable and column.type.kind in _NUMBERS]
+
+
+def redrawn(
+    name: str, table: SavedTable, used: AbstractSet[str], replays: int, seed: int
+) -> tuple[dict[str, npt.NDArray[np.generic]], int]:
     """Noisy numbers of a saved table in every replay, by the names of its scan, and the next free seed.
 
     A number shown unchanged gets its own noise again; a computed one is drawn along the intervals it was shown with.
@@ -29,9 +39,7 @@ def redrawn(name: str, table: SavedTable, replays: int, seed: int) -> tuple[dict
         ROW: np.repeat(np.arange(table.rows), replays + 1),
         REPLAY: np.tile(np.arange(replays + 1), table.rows),
     }
-    for n, column in enumerate(table.columns):
-        if not column.replayable or column.type.kind not in _NUMBERS:
-            continue
+    for shown, column in drawable(name, table, used):
         base = np.array([float(value) if value is not None else 0.0 for value in column.values], dtype=np.float64)
         order = mixed(table.rows, replays, seed)
         values = np.repeat(base[:, None], replays + 1, axis=1)
@@ -41,7 +49,7 @@ def redrawn(name: str, table: SavedTable, replays: int, seed: int) -> tuple[dict
         else:
             for row, value in enumerate(base):
                 values[row, 1:] = _along(column, row, value, (order[row] + 0.5) / replays)
-        arrays[f"{name}_{n}"] = values.reshape(-1)
+        arrays[shown] = values.reshape(-1)
         seed += table.rows
     return arrays, seed
 

@@ -18,7 +18,7 @@ from sqlglot import exp
 
 from dpjupyter.engine.algebra import walk
 from dpjupyter.engine.finish.desk import Desk, Released, shown
-from dpjupyter.engine.finish.redraw import mixed, redrawn
+from dpjupyter.engine.finish.redraw import drawable, mixed, redrawn
 from dpjupyter.engine.intervals import REPLAY, REPLAYS, ROW, Carried, Carrier, noisy_tables, quantiles, replayed_name
 from dpjupyter.engine.model import (
     CONFIDENCES,
@@ -44,6 +44,7 @@ from dpjupyter.engine.render import column, render
 MOST = 1000  # replays of a small answer
 LEAST = 100  # below this an interval would say little
 ROWS = 400_000  # rows of all released tables in all replays: about 0.3 s of work
+VALUES = 20_000_000  # noisy numbers in all replays: 160 MB
 TIME_S = 5.0
 _EXACT = 2.0**53
 _TYPES = {"int64": "BIGINT", "float64": "DOUBLE"}  # arrays that are of a column's type already
@@ -87,7 +88,10 @@ def _replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, R
     selections = {name for name, noise in quote.noise.items() if noise.mechanism == "exponential"}
     selections |= {f"{name}_{n}" for name, t in plan.saved.items() for n, c in enumerate(t.columns) if c.noisy and not c.replayable}
     wanted = [n for n in wanted if _moves(carried, plan.outputs[n].id, selections)]
-    replays = min(MOST, ROWS // max(groups, _rows(plan.finishing, loaded)))
+    used = _used(plan.finishing)
+    numbers = sum(loaded[m.name].rows * len(part.statistics) for m in plan.measurements for part in m.parts)
+    numbers += sum(table.rows * len(drawable(name, table, used)) for name, table in plan.saved.items() if name in tables)
+    replays = min(MOST, ROWS // max(groups, _rows(plan.finishing, loaded)), VALUES // max(numbers, 1))
     if not wanted or carried.replay is None or replays < LEAST:
         return nothing
     desk.hurry(TIME_S)
@@ -100,7 +104,7 @@ def _replayed(desk: Desk, noisy: NoisyRows, quote: Quote, loaded: Mapping[str, R
         _load(desk, m.name, loaded[m.name], drawn, measured=True)
     for name, table in plan.saved.items():
         if name in tables:
-            drawn, seed = redrawn(name, table, replays, seed)
+            drawn, seed = redrawn(name, table, used, replays, seed)
             _load(desk, name, loaded[name], drawn, measured=False)
     found: dict[tuple[str, ...], list[Mapping[int, tuple[Interval, ...]]]] = {}
     for row in desk.rows(_summary(carried, [o.id for o in plan.outputs], wanted))[1]:
@@ -125,6 +129,11 @@ def _rows(rel: Rel, loaded: Mapping[str, Released]) -> int:
             return _rows(rel.left, loaded) + _rows(rel.right, loaded)
         case Filter() | Project() | Aggregate() | Window() | Sort() | Shared():
             return _rows(rel.input, loaded)
+
+
+def _used(rel: Rel) -> set[str]:
+    """Columns of released tables that the finishing query reads."""
+    return {column_ for node in walk(rel) if isinstance(node, Scan) for column_ in node.columns.values()}
 
 
 def _moves(carried: Carried, id_: str, selections: set[str]) -> bool:

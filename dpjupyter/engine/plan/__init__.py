@@ -20,6 +20,7 @@ named.py        what the finishing SQL uses several times
 saved.py        tables the analyst kept: released, and read again
 outputs.py      columns of the answer; public tables it reads
 canonical.py    equal questions, equal texts
+growth.py       how long texts can become
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import hashlib
 from dpjupyter.engine.algebra import place_in, walk
 from dpjupyter.engine.model import Ask, BoundQuery, Plan, Scan
 from dpjupyter.engine.plan.canonical import canonical
+from dpjupyter.engine.plan.growth import check_texts
 from dpjupyter.engine.plan.normalise import prune, push_filters
 from dpjupyter.engine.plan.outputs import assemble
 from dpjupyter.engine.plan.relations import Planner
@@ -44,6 +46,7 @@ def plan(bound: BoundQuery, policy: Policy, ask: Ask | None = None) -> Plan:
     """
     ask = ask or Ask()
     try:
+        check_texts(bound.root)
         text, _ = canonical(bound.root)
         names = "|".join(f.name for f in bound.outputs)
         kept = "".join(f"|{name}={table.sha256}" for name, table in sorted(bound.saved.items()))
