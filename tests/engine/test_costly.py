@@ -104,3 +104,20 @@ def test_wide_saved_tables_are_replayed_within_limits() -> None:
     table = next(iter(narrow.plan.saved.values()))
     assert set(redrawn("saved0", table, {"saved0_1"}, 10, 0)[0]) == {"saved0_1", ROW, REPLAY}
     assert all(cell is not None for row in finish(NoisyRows({}, {}), narrow).intervals["0.95"] for cell in row)
+
+
+SUMS = ", ".join(f"SUM(LEAST(x, {n + 1})) AS s{n}" for n in range(99))
+WAYS = ", ".join(f"(SELECT COUNT(*) AS n FROM t WHERE x > {n}) t{n}" for n in range(66))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT g, FLOOR(x / 20) AS k, FLOOR(x / 30) AS l, {SUMS} FROM t GROUP BY CUBE(g, k, l)",
+        f"SELECT * FROM {WAYS}",
+        " UNION ALL ".join(f"SELECT COUNT(*) AS n FROM t WHERE x > {n}" for n in range(90)),
+    ],
+)
+def test_a_query_holds_so_many_answers(sql: str) -> None:
+    with pytest.raises(UnsupportedSQL, match="500 noisy answers"):
+        quote(sql, Ask(), policies.parse(POLICY))

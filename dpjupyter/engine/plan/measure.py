@@ -10,7 +10,7 @@ from fractions import Fraction
 from sqlglot import exp
 
 from dpjupyter.engine import scalar
-from dpjupyter.engine.algebra import columns_of
+from dpjupyter.engine.algebra import columns_of, place_in
 from dpjupyter.engine.model import (
     BIGINT,
     DOUBLE,
@@ -47,6 +47,9 @@ from dpjupyter.errors import AskRefused, PrivacyUnitLost, UnsupportedSQL
 
 _BINS = 2048  # quantile grid of one group
 _BINS_GROUPED = 1024
+MAX_ANSWERS = 500  # noisy answers of one query, over all grouping sets and subqueries: planning takes time for each, and prices are free
+MAX_MEASUREMENTS = 64  # as many as a CUBE of six columns has
+
 _QUANTILES = {"MEDIAN": Fraction(1, 2), "MIN": Fraction(0), "MAX": Fraction(1)}
 
 
@@ -64,6 +67,7 @@ class Measurements:
         self.calls: dict[str, tuple[str, str]] = {}  # column id of a call -> (measurement, item key): for output columns
         self.released: dict[str, str] = {}  # column id -> statistic shown unchanged
         self.key_ids: set[str] = set()
+        self._answers = 0
         asked = [e for e in (ask.epsilon, *ask.answers.values()) if e is not None and math.isfinite(e) and e > 0]
         self._epsilon = max([*asked, policy.limits.default_epsilon if ask.epsilon is None else policy.limits.min_epsilon])
         for what, limit in (("max_rows", ask.max_rows), ("max_groups", ask.max_groups)):
@@ -89,6 +93,7 @@ class Measurements:
         """
         if rel.sets is not None:
             return self._grouping_sets(rel, inner)
+        self._count(rel)
         inner = self._units.resolved(inner)
         keys = {id_: scalar.total(e, inner.facts, self._policy.dialect) for id_, e in rel.keys.items()}
         text, numbering = canonical(inner.rel)
@@ -108,13 +113,12 @@ class Measurements:
             position = {group.numbering.text(e): k for k, e in group.lowered.items()}
         read: dict[str, str] = {}
         facts: dict[str, Facts] = {}
-        by_name = {key.name: key for key in group.keys}
-        for text_, (id_, _) in zip(named, rel.keys.items(), strict=True):
-            key = by_name[position[text_]]
+        for text_, id_ in zip(named, rel.keys, strict=True):
+            key = next(key for key in group.keys if key.name == position[text_])
             read[id_] = key.name
             nullable = key.facts.nullable if key.values is None else None in key.values
             facts[id_] = replace(key.facts, nullable=nullable, from_unit=False)
-            self.key_ids.add(id_)
+        self.key_ids |= rel.keys.keys()
         shown: dict[str, exp.Expression] = {id_: column(id_) for id_ in read}
         once = Named(self._fresh)
         for id_, call in rel.calls.items():
@@ -144,6 +148,15 @@ class Measurements:
         )
         unique = frozenset({frozenset(rel.keys)})
         return Relation(once.over(Scan(group.name, read), shown), facts, released=True, unique=unique, enforced=unique, cap=cap)
+
+    def _count(self, rel: Aggregate) -> None:
+        self._answers += len(rel.calls)
+        if self._answers > MAX_ANSWERS or len(self._groups) > MAX_MEASUREMENTS:
+            raise UnsupportedSQL(
+                f"One query may hold {MAX_ANSWERS} noisy answers, counted once for each grouping set, in {MAX_MEASUREMENTS} groupings.",
+                hint="Ask in parts: the price is the same.",
+                place=place_in(rel),
+            )
 
     def _grouping_sets(self, rel: Aggregate, inner: Relation) -> Relation:
         """One measurement per set, one below the other; a key that a set leaves out is NULL there."""
