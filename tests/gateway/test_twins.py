@@ -76,7 +76,9 @@ def test_a_quote_says_that_the_twin_answers_and_costs_nothing(served: Gateway) -
 
 
 def test_joins_on_the_twins_keys_work(served: Gateway) -> None:
-    found = data(ask(served, "SELECT p.city, COUNT(*) AS n FROM visits v JOIN people p ON p.person_id = v.person_id GROUP BY ALL", synthetic=True))
+    found = data(
+        ask(served, "SELECT p.city, COUNT(*) AS n FROM visits v JOIN people p ON p.person_id = v.person_id GROUP BY ALL", synthetic=True)
+    )
     assert sum(found["Data"]["n"]) == pytest.approx(9000, rel=0.2)
 
 
@@ -113,13 +115,19 @@ def test_free_answers_stand_in_the_audit_log(served: Gateway) -> None:
 def test_long_results_are_refused_and_name_the_way_out(served: Gateway) -> None:
     served_rows = error(ask(served, "SELECT a.visit_id, b.age FROM visits a JOIN people b ON b.age > 0 LIMIT 20000"), 400, "AskRefused")
     assert "LIMIT" in served_rows["error"]["hint"]
+    data(ask(served, "SELECT city FROM people LIMIT 1", save_as="a_city"))
+    numbers = ", ".join(f"({n})" for n in range(100))
+    many = ", ".join(f"(VALUES {numbers}) {name}(x)" for name in "abcde")
+    error(ask(served, f"SELECT s.city, a.x FROM saved.a_city s, {many}", synthetic=True), 400, "AskRefused")
 
 
 def test_a_suspended_table_has_no_twin(served: Gateway) -> None:
     place = {"prefix": "test", "db_name": "clinic", "table_name": "visits"}
+    data(ask(served, "SELECT * FROM visits LIMIT 1", save_as="one_visit"))
     data(served.post("/api/v1/suspend", place, "olga"))
     try:
         error(ask(served, "SELECT * FROM visits LIMIT 1"), 403, "Suspended")
+        error(ask(served, "SELECT * FROM saved.one_visit"), 403, "Suspended")
         error(ask(served, "SELECT COUNT(*) FROM visits", synthetic=True), 403, "Suspended")
         error(ask(served, "SELECT COUNT(*) FROM visits", rehearse=2), 403, "Suspended")
         data(ask(served, ROWS))
@@ -154,7 +162,8 @@ def test_a_quote_for_a_twin_shows_every_row_that_would_pay(served: Gateway) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epsilon": 0}, {"epsilon": 99}, {"delta": 0}, {"delta": 1}, {"table_name": "nothing"}, {"db_name": "../clinic"}, {"extra": 1}]
+    "wrong",
+    [{"epsilon": 0}, {"epsilon": 99}, {"delta": 0}, {"delta": 1}, {"table_name": "nothing"}, {"db_name": "../clinic"}, {"extra": 1}],
 )
 @pytest.mark.parametrize("route", ["quote", "publish"])
 def test_nonsense_is_refused_and_free(served: Gateway, route: str, wrong: dict[str, Any]) -> None:
@@ -212,7 +221,9 @@ def test_the_command_line_publishes_lists_shows_and_retires(tmp_path: Path, poli
     ledger = f"sqlite:///{tmp_path}/ledger.sqlite"
 
     def run(*words: str, status: int = 0) -> str:
-        done = subprocess.run([sys.executable, "-m", "dpjupyter.cli", "twin", *words, "--ledger", ledger], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "dpjupyter.cli", "twin", *words, "--ledger", ledger], capture_output=True, text=True, check=False
+        )
         assert done.returncode == status, done.stderr
         return done.stdout + done.stderr
 

@@ -98,9 +98,14 @@ def answer_free(free: Free, twins: Twins, *, cancelled: threading.Event, timeout
     if any(len(rows) > cap for rows in exact.publics.values()):
         raise AskRefused(f"The result has more than {cap} rows.", hint="Aggregate, filter or add LIMIT.")
     noisy: NoisyRows = noise(exact, free.priced, OpenDPNoise())  # nothing is measured: the rows pass through
-    found = finish(noisy, free.priced, timeout_s=max(1.0, deadline - time.monotonic()))
+    try:
+        found = finish(noisy, free.priced, timeout_s=max(1.0, deadline - time.monotonic()))
+    except duckdb.Error:
+        raise AskRefused("The question could not be finished: its result is too long, or takes too long.", hint="Add LIMIT.") from None
     unmetered = found.unmetered or any(card.unmetered for card in free.cards)
-    return replace(found, kind="synthetic", unmetered=unmetered, notes=(*free.notes, *found.notes))
+    # A saved table of it is closed with the table it stands for, like the twin itself.
+    drawn_from = tuple(sorted({*found.drawn_from, *(card.table for card in free.cards)}))
+    return replace(found, kind="synthetic", unmetered=unmetered, drawn_from=drawn_from, notes=(*free.notes, *found.notes))
 
 
 # ---------------------------------------------------------------- which twins
