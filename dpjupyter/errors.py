@@ -52,6 +52,8 @@ class DpError(Exception):
         self.message = message
         self.hint = hint
         self.place = place
+        if hint:
+            self.add_note(f"Hint: {hint}")  # Python shows notes below a traceback
 
     @property
     def kind(self) -> str:

@@ -232,7 +232,7 @@ class Answer:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a reader must know beside the numbers: unmetered, cached, synthetic, exact, and the gateway's notes."""
-        return (*notices(self.reply.dp_info), *self._asides)
+        return (*notices(self.reply.dp_info), *self._without_intervals(), *self._asides)
 
     # ------------------------------------------------------------ showing
     @property
@@ -268,6 +268,13 @@ class Answer:
             columns.append([formats.cell(values[i], pairs[i], self._kinds[name]) for i in range(count)])
         right = [self._kinds[name] in NUMBERS for name in self.columns]
         return list(self.columns), [list(row) for row in zip(*columns, strict=True)], right
+
+    def _without_intervals(self) -> list[str]:
+        info = self.reply.dp_info
+        measured = {column.name for column in info.utility if column.mechanism} if info.kind == "private" else set[str]()
+        bare = [name for name in self.columns if name in measured and name not in self.noisy_columns]
+        bare = [name for name in bare if any(value is not None for value in self.reply.Data[name])]
+        return [f"{', '.join(bare)}: noisy too; without ±, because how far off depends on the data"] if bare else []
 
     def _more(self) -> list[str]:
         hidden = len(self) - ROWS_SHOWN

@@ -17,6 +17,7 @@ QUOTA = "analyst:"  # begins the names of the asking analyst's own rows in balan
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the warehouse's timestamps have no zone
 _FLOAT_DIGITS = 15  # digits a double can be trusted with
 _MOST_DECIMALS = 10
+UNBROKEN = 20  # characters of a text that stay on one line: times, names
 NEARLY_EQUAL = 0.85  # replayed intervals are themselves uncertain: sides this close are written as one, the wider
 
 
@@ -51,7 +52,7 @@ def cell(value: Value, interval: Interval | None, kind: str) -> Shown:
     if not (math.isfinite(up) and math.isfinite(down) and math.isfinite(value)):
         return Shown(plain(value), f" ({plain(low)} … {plain(high)})")
     if up == 0 == down:
-        return Shown(plain(value))
+        return Shown(plain(value), " ± 0")  # noisy, and most likely not moved by its noise: not the same as exact
     even = min(up, down) >= NEARLY_EQUAL * max(up, down)
     decimals = 0 if isinstance(value, int) else _decimals(max(up, down))
     if abs(value) >= 10**_FLOAT_DIGITS or decimals > _MOST_DECIMALS:
@@ -151,7 +152,8 @@ def _html_head(name: str, side: str) -> str:
 
 def _html_cell(shown: Shown, side: str) -> str:
     noise = f'<span style="opacity:.7">{escape(shown.noise)}</span>' if shown.noise else ""
-    wrap = "white-space:nowrap" if side == "right" else "white-space:normal;overflow-wrap:anywhere;max-width:40em"
+    whole = side == "right" or len(shown.value) <= UNBROKEN
+    wrap = "white-space:nowrap" if whole else "white-space:normal;overflow-wrap:anywhere;max-width:40em"
     return f'<td style="text-align:{side};padding:2px 8px;vertical-align:top;{wrap}">{escape(shown.value)}{noise}</td>'
 
 

@@ -113,7 +113,7 @@ def _describe(session: Session, rest: str, _: Mapping[str, Any]) -> Listing:
     if kept is not None:
         notes = [f"{_label(kept)}; {kept.rows} row{'' if kept.rows == 1 else 's'}; free to read until its budget cycle ends."]
         return Listing(f"{SAVED_PREFIX}{kept.name}", ["column", "type"], [[column.name, column.type] for column in kept.columns], notes)
-    table = _table_named(database, _unquoted(rest))
+    table = _table_named(database, _unquoted(rest), session.catalog)
     rows = [[column.name, column.type, "yes" if column.nullable else "no", _values(column), column.description] for column in table.columns]
     notes = [table.description] if table.description else []
     if table.private:
@@ -210,9 +210,9 @@ def _explain(session: Session, rest: str, variables: Mapping[str, Any]) -> Any:
     if is_sql(rest):
         options, sql = split_query(rest)
         return session.quote(sql, parse_options(options), variables)
-    found = variables.get(rest or "_")
+    found = variables.get(rest) if rest else session.last
     if not isinstance(found, Answer):
-        said = f"{rest} is not an answer" if rest else "the last cell gave no answer"
+        said = f"{rest} is not an answer" if rest else "nothing was answered yet"
         raise BadRequest(said, hint="Write %dpsql explain NAME for an answer, %dpsql explain SELECT ... for a question not yet asked.")
     return found.explain()
 
@@ -263,7 +263,7 @@ def cell(session: Session, options: CellOptions, sql: str, variables: Mapping[st
     return session.query(sql, options, variables, on_progress)
 
 
-def _table_named(database: wire.CatalogDatabase, name: str) -> wire.CatalogTable:
+def _table_named(database: wire.CatalogDatabase, name: str, catalog: wire.CatalogReply | None) -> wire.CatalogTable:
     for table in database.tables:
         if table.name == name:
             return table
@@ -273,6 +273,9 @@ def _table_named(database: wire.CatalogDatabase, name: str) -> wire.CatalogTable
     known = [table.name for table in database.tables]
     near = get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Tables: {', '.join(known)}."
+    elsewhere = [other.name for other in (catalog.databases if catalog else []) if any(table.name == name for table in other.tables)]
+    if elsewhere:
+        hint = f"{name} is a table of {elsewhere[0]}: %dpsql use {elsewhere[0]}"
     raise NotFound(f"{database.name} declares no table {name!r}", hint=hint)
 
 

@@ -53,6 +53,7 @@ class Session:
     database: wire.CatalogDatabase | None = None
     settings: Settings = field(default_factory=Settings)
     history: list[Asked] = field(default_factory=list[Asked])
+    last: Answer | None = None  # the newest answer
     on_connected: list[Callable[[Session], None]] = field(default_factory=list[Callable[["Session"], None]])
     on_answered: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     follower: Follower | None = None  # made with the first panel
@@ -203,6 +204,7 @@ class Session:
         answer = Answer(reply, sql=sql, confidence=options.confidence or self.settings.confidence, asides=asides)
         verdict = "cached" if reply.dp_info.cached else "unmetered" if reply.dp_info.unmetered else "answered"
         self._remember(sql, verdict, answer.charged)
+        self.last = answer
         if options.save is not None:
             with suppress(DpError):  # the answer is here; that completion does not know its name yet is no failure
                 self.refresh()

@@ -72,7 +72,12 @@ def _search(ratio: Callable[[float], float], at_start: float, allowed: Allowed) 
     epsilon, too_small, fits = allowed.start * at_start, 0.0, math.inf
     for _ in range(MOST_QUOTES):
         epsilon = max(_rounded_up(epsilon), allowed.least)
-        now = ratio(epsilon)
+        try:
+            now = ratio(epsilon)
+        except AskRefused as refused:
+            raise AskRefused(
+                f"a half-width this small is not to be had: {refused.message}", hint=f"{refused.hint} A wider interval needs less.".strip()
+            ) from None
         if now <= 1:
             fits = min(fits, epsilon)
             if epsilon <= allowed.least or now >= CLOSE_ENOUGH or fits <= too_small / CLOSE_ENOUGH:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from dpjupyter import errors
 from dpjupyter.answer import Answer, Quoted
+from dpjupyter.errors import BadRequest
 from tests.magics.conftest import Gateway, Shell
 
 
@@ -105,7 +108,9 @@ def test_within_solves_for_epsilon(shell: Shell) -> None:
     assert 8500 <= widths["s"] <= 9000
     assert "(at 90%)" in repr(quote)
     assert "computed from released values" in shell.fail("%%dpsql --within a=5\nSELECT COUNT(*) AS n, AVG(age) AS a FROM people")
-    assert "AskRefused" in shell.fail("%%dpsql --within 0.0001\nSELECT COUNT(*) AS n FROM people")
+    said = shell.fail("%%dpsql --within 0.0001\nSELECT COUNT(*) AS n FROM people")
+    assert "AskRefused: a half-width this small is not to be had: epsilon" in said
+    assert "A wider interval needs less." in said
 
 
 def test_parameters_come_from_options_and_variables_and_are_never_pasted(shell: Shell) -> None:
@@ -239,6 +244,25 @@ def test_answers_become_data_frames_with_their_types(shell: Shell) -> None:
     assert str(frame["n"].dtype) == "int64"
     assert str(frame["i"].dtype) == "float64"
     assert answer.key_columns == ("y",)
+
+
+def test_what_was_asked_last_is_explained_whatever_was_shown_since(shell: Shell) -> None:
+    assert "nothing was answered yet" in shell.fail("%dpsql explain")
+    shell.run("%%dpsql kept <<\nSELECT COUNT(*) AS n FROM people")
+    shell.run("%dpsql history")
+    assert "SELECT COUNT(*) AS n FROM people" in repr(shell.run("%dpsql explain"))
+
+
+def test_a_noisy_value_without_interval_is_told_from_an_exact_one(shell: Shell) -> None:
+    answer = shell.run("%%dpsql\nSELECT MEDIAN(age) AS middle, COUNT(*) AS n FROM people")
+    assert "middle: noisy too; without ±, because how far off depends on the data" in answer.notices
+    assert not any("noisy too" in line for line in shell.run("%%dpsql\nSELECT COUNT(*) AS n FROM people").notices)
+
+
+def test_errors_of_answers_keep_their_hint() -> None:
+    with pytest.raises(BadRequest) as caught:
+        raise BadRequest("no such column", hint="Its columns: a, b.")
+    assert "Hint: Its columns: a, b." in "".join(traceback.format_exception(caught.value))
 
 
 def test_errors_can_be_caught_by_programs(shell: Shell) -> None:
