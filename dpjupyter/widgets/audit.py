@@ -15,7 +15,7 @@ from dpjupyter.answer import formats
 from dpjupyter.answer.formats import Shown
 from dpjupyter.errors import DpError
 from dpjupyter.widgets import suspicion
-from dpjupyter.widgets.base import on_press
+from dpjupyter.widgets.base import LINES, on_press
 
 VERDICTS = ("", "answered", "cached", "refused", "failed", "unmetered", "debited")
 ROWS_SHOWN = 200
@@ -61,14 +61,15 @@ class AuditView(ipywidgets.VBox):
         header = ["time (UTC)", "analyst", "verdict", "ε", "database", "tables", "question", "reason"]
         cells = [[Shown(text) for text in _texts(row)] for row in self.rows]
         self.table_html.value = (
-            f'<div style="max-height:420px;overflow:auto" tabindex="0" role="region" aria-label="audit log">'
+            f'<div style="max-height:420px;overflow:auto;font-size:90%;{LINES}" tabindex="0" role="region" aria-label="audit log">'
             f"{formats.html_table(header, cells, [name == 'ε' for name in header])}</div>"
             if cells
             else "<div>No request matches.</div>"
         )
         repeated = suspicion.repetitions(self.rows)
-        color = "color:var(--jp-warn-color1,#ef6c00)"
-        self.flags.value = "".join(f'<div style="{color}">Repeated: {escape(str(one))}</div>' for one in repeated)
+        # The colour stands beside the text: on white, text of this colour is hard to read.
+        marked = f"border-left:3px solid var(--jp-warn-color1,#ef6c00);padding-left:6px;margin:4px 0;{LINES}"
+        self.flags.value = "".join(f'<div style="{marked}"><b>Repeated:</b> {escape(str(one))}</div>' for one in repeated)
         data = base64.b64encode(csv_text(self.rows).encode()).decode()
         shown = f"{len(self.rows)} of {self.total} requests"
         link = f'<a download="audit.csv" href="data:text/csv;charset=utf-8;base64,{data}">download as CSV</a>'

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
+from pydantic import ValidationError
+
+LINES = "line-height:1.4"  # of text in a widget: ipywidgets spaces lines as it spaces buttons
 
 
 class Panel(ipywidgets.VBox):
@@ -25,6 +28,16 @@ class Panel(ipywidgets.VBox):
 
     def __repr__(self) -> str:
         return self.text()
+
+
+def mistake(error: ValidationError, names: Mapping[str, str]) -> str:
+    """The first thing wrong with a form, by the names of its fields."""
+    first = error.errors()[0]
+    field = str(first["loc"][-1]) if first["loc"] else ""
+    # pydantic speaks of inputs, a form of its fields; "Value error, ..." is a validator's own sentence.
+    said = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    said = said.replace("a valid integer", "a whole number").replace("a valid number", "a number").partition(", unable to parse")[0]
+    return f"{names.get(field, field)}: {said}"
 
 
 def chosen(selection: ipywidgets.Dropdown) -> Any:

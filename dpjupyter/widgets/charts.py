@@ -14,6 +14,8 @@ COLOR = "var(--jp-brand-color1,#1976d2)"
 INK = "var(--jp-ui-font-color1,#333)"
 BAR_HEIGHT = 20
 MOST_BARS = 20
+NAMES = 190  # width of the names beside the bars
+LONGEST_NAME = 28
 SECONDS = len("2030-01-01 00:00:00")
 
 
@@ -25,8 +27,9 @@ def bars(values: Mapping[str, float], label: str) -> str:
     largest = max(value for _, value in ordered) or 1.0
     rows = "".join(
         f'<text x="0" y="{i * BAR_HEIGHT + 14}" fill="{INK}" font-size="12">{escape(_short(name))}</text>'
-        f'<rect x="140" y="{i * BAR_HEIGHT + 4}" width="{max(1.0, 300 * value / largest):.1f}" height="12" fill="{COLOR}"/>'
-        f'<text x="{146 + 300 * value / largest:.1f}" y="{i * BAR_HEIGHT + 14}" fill="{INK}" font-size="12">{formats.epsilon(value)}</text>'
+        f'<rect x="{NAMES}" y="{i * BAR_HEIGHT + 4}" width="{max(1.0, 300 * value / largest):.1f}" height="12" fill="{COLOR}"/>'
+        f'<text x="{NAMES + 6 + 300 * value / largest:.1f}" y="{i * BAR_HEIGHT + 14}" '
+        f'fill="{INK}" font-size="12">{formats.epsilon(value)}</text>'
         for i, (name, value) in enumerate(ordered)
     )
     return _figure(label, rows, BAR_HEIGHT * len(ordered) + 6)
@@ -73,4 +76,4 @@ def _figure(label: str, body: str, height: int) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 20 else name[:19] + "…"
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -14,7 +14,9 @@ from dpjupyter import wire
 from dpjupyter.answer import formats
 from dpjupyter.errors import DpError
 from dpjupyter.widgets import gauges
-from dpjupyter.widgets.base import chosen, on_change, on_press
+from dpjupyter.widgets.base import LINES, chosen, mistake, on_change, on_press
+
+NAMES = {"analyst": "quota of analyst", "total_budget": "total ε", "recover_cycle": "cycle, days", "exhausted_strategy": "when exhausted"}
 
 
 class BudgetForm(ipywidgets.VBox):
@@ -80,12 +82,11 @@ class BudgetForm(ipywidgets.VBox):
                 }
             )
         except ValidationError as error:
-            first = error.errors()[0]
-            self._start_over(f"{first['loc'][-1]}: {first['msg']}")
+            self._start_over(mistake(error, NAMES))
             return
         self._pending = request
-        self.said.value = f'<div role="status">{escape(change_in_words(row, request))}</div>'
-        self.confirm.layout.display = self.cancel.layout.display = "inline-flex"
+        self.said.value = f'<div role="status" style="{LINES}">{escape(change_in_words(row, request))}</div>'
+        self.confirm.layout.display = self.cancel.layout.display = None
 
     def _confirmed(self) -> None:
         if self._pending is None:
@@ -101,7 +102,7 @@ class BudgetForm(ipywidgets.VBox):
 
     def _start_over(self, said: str = "") -> None:
         self._pending = None
-        self.said.value = f'<div role="status">{escape(said)}</div>' if said else ""
+        self.said.value = f'<div role="status" style="{LINES}">{escape(said)}</div>' if said else ""
         self.confirm.layout.display = self.cancel.layout.display = "none"
 
 
@@ -132,7 +133,7 @@ class SuspendForm(ipywidgets.VBox):
         try:
             self._act(wire.SuspendRequest.model_validate(what | {"lift": lift, "reason": self.reason.value.strip()}))
         except (DpError, ValidationError) as error:
-            self.said.value = escape(error.shown() if isinstance(error, DpError) else str(error.errors()[0]["msg"]))
+            self.said.value = escape(error.shown() if isinstance(error, DpError) else mistake(error, {"analyst": "analyst"}))
             return
         self.said.value = "Lifted." if lift else "Suspended."
         self._done()

@@ -87,7 +87,7 @@ class OwnerPanel(Panel):
         self.consumption.value = (
             charts.bars(shared, "ε spent in this cycle, by budget")
             + charts.bars(by_analyst, "ε spent in this cycle, by analyst")
-            + charts.running_total([(row.time, row.epsilon) for row in paid], "ε of the requests in the audit log below, added up")
+            + charts.running_total([(row.time, row.epsilon) for row in paid], "ε of the requests in the audit log, added up")
         )
 
 

@@ -14,7 +14,7 @@ from dpjupyter import wire
 from dpjupyter.answer import formats
 from dpjupyter.errors import DpError
 from dpjupyter.widgets import gauges
-from dpjupyter.widgets.base import chosen, on_change, on_press
+from dpjupyter.widgets.base import LINES, chosen, mistake, on_change, on_press
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class TwinForm(ipywidgets.VBox):
         self.check = ipywidgets.Button(description="Price a twin")
         self.confirm = ipywidgets.Button(description="Publish", button_style="warning", layout={"display": "none"})
         self.cancel = ipywidgets.Button(description="Cancel", layout={"display": "none"})
-        self.retire = ipywidgets.Button(description="Retire the current twin")
+        self.retire = ipywidgets.Button(description="Retire the current twin", layout={"width": "auto"})
         self.said = ipywidgets.HTML()
         for field in (self.table, self.epsilon, self.delta):
             on_change(field, self._start_over)
@@ -64,7 +64,7 @@ class TwinForm(ipywidgets.VBox):
             self.published.value = escape(error.shown())
             return
         lines = "".join(f"<li>{escape(card_line(card))}</li>" for card in cards)
-        self.published.value = f"<ul>{lines}</ul>" if lines else "No synthetic twin is published."
+        self.published.value = f'<ul style="{LINES}">{lines}</ul>' if lines else "No synthetic twin is published."
 
     def _request(self) -> wire.TwinRequest | None:
         table = chosen(self.table)
@@ -75,8 +75,7 @@ class TwinForm(ipywidgets.VBox):
         try:
             return wire.TwinRequest.model_validate(names | {"epsilon": float(self.epsilon.value), "delta": float(self.delta.value)})
         except ValidationError as error:
-            first = error.errors()[0]
-            self._start_over(f"{first['loc'][-1]}: {first['msg']}")
+            self._start_over(mistake(error, {"epsilon": "ε of the twin", "delta": "δ"}))
         except ValueError:
             self._start_over("epsilon and delta are numbers, such as 1 and 1e-7.")
         return None
@@ -93,7 +92,7 @@ class TwinForm(ipywidgets.VBox):
         self._start_over("\n".join(quote_lines(quote)))
         if quote.affordable:
             self._pending = request
-            self.confirm.layout.display = self.cancel.layout.display = "inline-flex"
+            self.confirm.layout.display = self.cancel.layout.display = None
 
     def _published(self) -> None:
         if self._pending is None:
@@ -125,14 +124,15 @@ class TwinForm(ipywidgets.VBox):
 
     def _start_over(self, said: str = "") -> None:
         self._pending = None
-        self.said.value = f'<div role="status" style="white-space:pre-wrap">{escape(said)}</div>' if said else ""
+        self.said.value = f'<div role="status" style="white-space:pre-wrap;{LINES}">{escape(said)}</div>' if said else ""
         self.confirm.layout.display = self.cancel.layout.display = "none"
 
 
 def card_line(twin: wire.TwinCard) -> str:
     """A twin on one line."""
     card = twin.card
-    parts = [f"{twin.db_name}.{twin.table_name}", f"{twin.time} UTC", f"{card.get('rows', '?')} rows", f"ε {card.get('epsilon', '?')}"]
+    parts = [f"{twin.db_name}.{twin.table_name}", f"{twin.time} UTC", f"{card.get('rows', '?')} rows"]
+    parts.append(f"ε {formats.epsilon(float(card['epsilon']))}" if "epsilon" in card else "ε ?")
     parts.append(
         f"off its noisy counts by {card['mean_error_1']:.1%} (columns), {card['mean_error_2']:.1%} (pairs)" if card else "unreadable"
     )

@@ -175,6 +175,16 @@ def test_wrong_budgets_are_refused_before_they_are_sent(owner: OwnerPanel, gatew
     assert not gateway.set
 
 
+@pytest.mark.parametrize(
+    ("total", "cycle", "said"),
+    [("-3", "30", "total ε: must be greater than 0"), ("x", "30", "total ε: must be a number"), ("1", "x", "cycle, days: must be a whole number")],
+)
+def test_what_is_wrong_is_said_by_the_forms_own_names(owner: OwnerPanel, total: str, cycle: str, said: str) -> None:
+    owner.form.total.value, owner.form.cycle.value = total, cycle
+    owner.form.check.click()
+    assert f">{said}<" in owner.form.said.value
+
+
 def test_what_the_gateway_refuses_is_shown(owner: OwnerPanel, gateway: Gateway) -> None:
     gateway.refuses = Forbidden("only owners may", hint=ATTACK)
     owner.form.total.value = "20"
@@ -207,7 +217,7 @@ def test_suspending_needs_exactly_one_name(owner: OwnerPanel, gateway: Gateway) 
 
 def test_the_audit_log_is_filtered_by_the_gateway(owner: OwnerPanel, gateway: Gateway) -> None:
     view = owner.audit
-    assert "Repeated: ann paid 3 times for the same question (ε 1.5): select ?" in view.flags.value
+    assert "<b>Repeated:</b> ann paid 3 times for the same question (ε 1.5): select ?" in view.flags.value
     view.analyst.value, view.verdict.value = " ann ", "answered"
     view.button.click()
     assert gateway.filters[-1] == {"analyst": "ann", "table": None, "verdict": "answered", "since": None, "until": None, "limit": 200}
