@@ -100,7 +100,7 @@ class TwinDesk:
                 return refusal
             prepare(asking.sql, asking.ask, self._twins(asking.policy), asking.saved)
         except AskRefused as missing:
-            refusal.hint = f"{refusal.hint} Rows come from a synthetic twin only: {missing.message} {missing.hint}".strip()
+            refusal.hint = f"{refusal.hint} Rows come from a synthetic twin only. {missing.message} {missing.hint}".strip()
         except DpError:
             pass
         return refusal
