@@ -34,6 +34,7 @@ class TwinForm(ipywidgets.VBox):
         """Offer the tables of these budget rows; ``done`` is called after something was paid."""
         self._actions, self._done = actions, done
         self._pending: wire.TwinRequest | None = None
+        self._retiring: object = None  # the table whose twin the next press retires
         wide: Any = {"description_width": "120px"}
         tables = [row for row in gauges.ordered(rows) if row.analyst is None and row.table_name != formats.WHOLE_DATABASE]
         options = [(f"{row.db_name}: {row.table_name}", (row.prefix, row.db_name, row.table_name)) for row in tables]
@@ -114,6 +115,10 @@ class TwinForm(ipywidgets.VBox):
         table = chosen(self.table)
         if table is None:
             return
+        if self._retiring != table:
+            self._start_over(f"Analysts will no longer see the twin of {table[2]}. What it cost stays spent. Press again to retire it.")
+            self._retiring = table
+            return
         try:
             self._actions.retire(wire.TwinRetireRequest(prefix=table[0], db_name=table[1], table_name=table[2]))
         except DpError as error:
@@ -123,7 +128,7 @@ class TwinForm(ipywidgets.VBox):
         self.show()
 
     def _start_over(self, said: str = "") -> None:
-        self._pending = None
+        self._pending = self._retiring = None
         self.said.value = f'<div role="status" style="white-space:pre-wrap;{LINES}">{escape(said)}</div>' if said else ""
         self.confirm.layout.display = self.cancel.layout.display = "none"
 

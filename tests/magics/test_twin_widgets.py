@@ -120,7 +120,13 @@ def test_a_refusal_is_shown_and_retiring_says_that_nothing_comes_back(form: Twin
     form.confirm.click()
     assert "cannot pay" in form.said.value
     form.retire.click()
-    assert "stays spent" in form.said.value
+    assert "Press again" in form.said.value
+    assert "Retired" not in form.said.value
+    form.epsilon.value = "3"  # doing something else is no second press
+    form.retire.click()
+    assert "Press again" in form.said.value
+    form.retire.click()
+    assert "Retired. What it cost stays spent." in form.said.value
 
 
 def test_a_rehearsal_says_what_to_expect_in_text_and_html() -> None:
