@@ -231,6 +231,12 @@ def test_skip_cache_pays_again_and_draws_again(house: House) -> None:
     assert house.spent() == pytest.approx(0.2)
 
 
+def test_names_of_columns_cannot_run_into_each_other(house: House) -> None:
+    one, other = (house.policy, '"a|b"'), (house.policy, "a, COUNT(*) AS b")
+    found = {quote(f"SELECT COUNT(*) AS {names} FROM visits", Ask(), policy).fingerprint for policy, names in (one, other)}
+    assert len(found) == 2
+
+
 def test_another_epsilon_or_data_version_is_another_question(house: House) -> None:
     house.ask(COUNT)
     assert not house.ask(COUNT, ask=Ask(epsilon=0.5)).cached

@@ -7,6 +7,7 @@ databases; every value is bound.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -146,7 +147,8 @@ def _run(connection: Connection, statement: str, values: tuple[Any, ...]) -> Seq
     else:
         return found
     finally:
-        cursor.close()
+        with suppress(dialect.loaded_dbapi.Error):  # of a connection that is gone: what happened is being told already
+            cursor.close()
 
 
 # ---------------------------------------------------------------- texts

@@ -26,6 +26,7 @@ growth.py       how long texts can become
 from __future__ import annotations
 
 import hashlib
+import json
 
 from dpjupyter.engine.algebra import place_in, walk
 from dpjupyter.engine.model import Ask, BoundQuery, Plan, Scan
@@ -48,9 +49,10 @@ def plan(bound: BoundQuery, policy: Policy, ask: Ask | None = None) -> Plan:
     try:
         check_texts(bound.root)
         text, _ = canonical(bound.root)
-        names = "|".join(f.name for f in bound.outputs)
-        kept = "".join(f"|{name}={table.sha256}" for name, table in sorted(bound.saved.items()))
-        fingerprint = hashlib.sha256(f"{text}|{names}|{ask.max_rows}|{ask.max_groups}{kept}".encode()).hexdigest()
+        names = [f.name for f in bound.outputs]
+        kept = sorted((name, table.sha256) for name, table in bound.saved.items())
+        asked = json.dumps([text, names, ask.max_rows, ask.max_groups, kept])  # no name can end one part and begin the next
+        fingerprint = hashlib.sha256(asked.encode()).hexdigest()
         needed = frozenset(f.id for f in bound.outputs)
         root = prune(push_filters(bound.root), needed, _unit_columns(policy))
         planner = Planner(policy, ask, _last_id(bound), SavedScans(bound.saved))
