@@ -87,6 +87,16 @@ def test_a_narrow_panel_and_a_small_window_clip_nothing(lab: Lab, open_notebook:
         lab.page.set_viewport_size({"width": 1440, "height": 900})
 
 
+def test_names_of_columns_stay_whole_in_the_panel(lab: Lab, open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook("names", CONNECT.format(name="titanic"), "")
+    notebook.run(0)
+    lab.open_panel()
+    names = lab.panel.locator(".dpj-column-name")
+    expect(names.get_by_text("passenger_id", exact=True)).to_be_visible()
+    one_line = _box(names.get_by_text("age", exact=True))["height"]
+    assert _box(names.get_by_text("passenger_id", exact=True))["height"] == one_line
+
+
 def test_the_price_does_not_make_the_cell_jump(lab: Lab, open_notebook: Callable[..., Notebook]) -> None:
     notebook = open_notebook("steady", CONNECT.format(name="titanic"), "%%dpsql\nSELECT COUNT(*) AS n FROM passengers")
     notebook.run(0)
