@@ -13,8 +13,10 @@ import sqlglot
 from hypothesis import HealthCheck, given, settings
 from sqlglot import exp
 
+from dpjupyter.engine import policy as policies
 from dpjupyter.engine import scalar
-from dpjupyter.engine.model import Facts, Interval, Kind, SqlType
+from dpjupyter.engine.model import Ask, Facts, Interval, Kind, SqlType
+from dpjupyter.engine.road import quote
 from dpjupyter.engine.scalar.rules import RULES
 from dpjupyter.engine.scalar.terms import Scope
 from dpjupyter.errors import FunctionRefused
@@ -249,3 +251,25 @@ def test_common_expressions_stay_bare(sql, lowered):
 def test_interval_is_used():
     facts = scalar.facts(sqlglot.parse_one("LEAST(GREATEST(c1, 0), 100)"), {"c1": Facts(SqlType.parse("INTEGER"), nullable=False)})
     assert facts.interval == Interval(0.0, 100.0)
+
+
+@pytest.mark.parametrize("type_", ["DECIMAL(38,37)", "DECIMAL(38,30)", "DECIMAL(38,20)", "DECIMAL(18,18)", "DECIMAL(4,2)", "TINYINT", "HUGEINT", "DOUBLE"])
+def test_bounds_far_beyond_a_type_never_fail(type_: str) -> None:
+    """A whole bound that the column's type has no digits for is compared all the same."""
+    text = f"""
+[database]
+prefix = "x"
+name = "y"
+backend = "duckdb:///z"
+[tables.t]
+unit = "u"
+columns.u = {{type = "INTEGER"}}
+columns.x = {{type = "{type_}", bounds = [-500000, 900000000]}}
+"""
+    policy = policies.parse(text)
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE t AS SELECT 1 AS u, CAST(0 AS {type_}) AS x UNION ALL SELECT 1, NULL")
+        for aggregate in ("SUM(x)", "AVG(x)", "STDDEV(x)", "MEDIAN(x)", "SUM(x * 2)", "VAR_POP(x + 1)"):
+            plan = quote(f"SELECT {aggregate} FROM t", Ask(), policy).plan
+            for part in (part for m in plan.measurements for part in m.parts):
+                assert connection.execute(part.statement.sql("duckdb")).fetchall()

@@ -7,9 +7,10 @@ from fractions import Fraction
 
 from sqlglot import exp
 
-from dpjupyter.engine.model import Interval
+from dpjupyter.engine.model import Interval, Kind, SqlType
 
 _WHOLE = 1e15  # far below where integers and DOUBLE part
+_MOST_SCALE = 20  # digits after the point that leave room for as many before it
 
 
 def number(value: float) -> exp.Expression:
@@ -22,9 +23,14 @@ def number(value: float) -> exp.Expression:
     return exp.Paren(this=exp.Neg(this=literal)) if value < 0 else literal
 
 
-def compared(bound: float, *, floating: bool) -> exp.Expression:
+def exact_bounds(type_: SqlType) -> bool:
+    """Whether values of a type can be compared with any integer that :func:`compared` writes: 38 digits hold both."""
+    return type_.kind is Kind.INT or (type_.kind is Kind.DECIMAL and type_.scale <= _MOST_SCALE)
+
+
+def compared(bound: float, *, exact: bool) -> exp.Expression:
     """A bound to compare a value with: whole ones of exact types as integers, so that no row is made a DOUBLE for it."""
-    return number(int(bound) if not floating and abs(bound) < _WHOLE and bound == int(bound) else bound)
+    return number(int(bound) if exact and abs(bound) < _WHOLE and bound == int(bound) else bound)
 
 
 def bigint(expr: exp.Expression) -> exp.Cast:
@@ -63,7 +69,7 @@ def steps(bound: float, grid: float | Fraction) -> int:
     return round(Fraction(bound) / Fraction(grid))
 
 
-def row_integer(value: exp.Expression, bounds: Interval, grid: float, *, floating: bool = True) -> exp.Cast:
+def row_integer(value: exp.Expression, bounds: Interval, grid: float, *, floating: bool = True, exact: bool = False) -> exp.Cast:
     """clamp(ROUND(x / g), lo, hi); NULL where the value contributes nothing.
 
     Limited as CASE to the grid points at the ends, then rounded and cast: nothing infinite or huge is ever cast, in whatever
@@ -73,8 +79,8 @@ def row_integer(value: exp.Expression, bounds: Interval, grid: float, *, floatin
     low, high = steps(bounds.lower, grid), steps(bounds.upper, grid)
     ifs = [exp.If(this=_is_nan(value), true=exp.null())] if floating else []  # a NULL meets no branch and stays one
     ifs += [
-        exp.If(this=exp.LTE(this=value.copy(), expression=compared(low * grid, floating=floating)), true=number(float(low * grid))),
-        exp.If(this=exp.GTE(this=value.copy(), expression=compared(high * grid, floating=floating)), true=number(float(high * grid))),
+        exp.If(this=exp.LTE(this=value.copy(), expression=compared(low * grid, exact=exact)), true=number(float(low * grid))),
+        exp.If(this=exp.GTE(this=value.copy(), expression=compared(high * grid, exact=exact)), true=number(float(high * grid))),
     ]
     limited: exp.Expression = exp.Case(ifs=ifs, default=double(value.copy()))
     scaled = exp.Mul(this=limited, expression=number(1.0 / grid)) if grid != 1.0 else limited

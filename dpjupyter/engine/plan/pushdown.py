@@ -104,7 +104,7 @@ def row_value(statistic: Sum) -> exp.Expression:
     if statistic.form == "value":
         if statistic.exact:
             return value.copy()
-        return row_integer(value, statistic.bounds, float(statistic.grid), floating=statistic.floating)
+        return row_integer(value, statistic.bounds, float(statistic.grid), floating=statistic.floating, exact=statistic.comparable)
     assert statistic.other is not None
     product = exp.Mul(this=value.copy(), expression=statistic.other.copy())  # centred before: see _with_centred
     return bigint(exp.Mul(this=product, expression=number(1.0 / float(statistic.grid))))  # rounds: see row_integer
@@ -115,11 +115,11 @@ def _with_centred(rel: Rel, statistics: Mapping[str, Sum], fresh: Callable[[], s
     columns: dict[str, exp.Expression] = {}
     by_text: dict[str, str] = {}
 
-    def centred(value: exp.Expression, bounds: Interval, middle: float, floating: bool) -> exp.Expression:  # noqa: FBT001
+    def centred(value: exp.Expression, bounds: Interval, middle: float, of: Sum) -> exp.Expression:
         text = f"{signature(value)}|{bounds}|{middle}"
         if text not in by_text:
             by_text[text] = fresh()
-            columns[by_text[text]] = _centred(value, bounds, middle, floating=floating)
+            columns[by_text[text]] = _centred(value, bounds, middle, floating=of.floating, exact=of.comparable)
         return column(by_text[text])
 
     changed: dict[str, Sum] = {}
@@ -135,21 +135,21 @@ def _with_centred(rel: Rel, statistics: Mapping[str, Sum], fresh: Callable[[], s
         if s.form == "value" or s.value is None or s.other is None:
             changed[name] = s
             continue
-        first = centred(s.value, s.bounds, s.middles[0], s.floating)
-        second = centred(s.other, s.other_bounds, s.middles[1], s.floating)
+        first = centred(s.value, s.bounds, s.middles[0], s)
+        second = centred(s.other, s.other_bounds, s.middles[1], s)
         changed[name] = replace(s, value=first, other=second, counted=s.value if s.form == "square" else first)
     if not columns:
         return rel, changed
     return Project(rel, {**{id_: column(id_) for id_ in columns_of(rel)}, **columns}), changed
 
 
-def _centred(value: exp.Expression, bounds: Interval, middle: float, *, floating: bool) -> exp.Expression:
+def _centred(value: exp.Expression, bounds: Interval, middle: float, *, floating: bool, exact: bool) -> exp.Expression:
     """Value limited to its bounds, less the middle; NULL where it is missing. Limited first, so that no square is infinite."""
     low, high = bounds.lower, bounds.upper
     ifs = [exp.If(this=is_missing(value, floating=True), true=exp.null())] if floating else []
     ifs += [
-        exp.If(this=exp.LTE(this=value.copy(), expression=compared(low, floating=floating)), true=number(low - middle)),
-        exp.If(this=exp.GTE(this=value.copy(), expression=compared(high, floating=floating)), true=number(high - middle)),
+        exp.If(this=exp.LTE(this=value.copy(), expression=compared(low, exact=exact)), true=number(low - middle)),
+        exp.If(this=exp.GTE(this=value.copy(), expression=compared(high, exact=exact)), true=number(high - middle)),
     ]
     return exp.Case(ifs=ifs, default=exp.Sub(this=double(value.copy()), expression=number(middle)))
 
@@ -340,7 +340,9 @@ def bins(
         exp.If(this=exp.GTE(this=value.copy(), expression=ends[1].copy()), true=ends[1]),
     ]
     limited = exp.Case(ifs=ifs, default=value.copy())
-    offset = exp.Paren(this=exp.Sub(this=ordinal(limited), expression=number(selection.lower)))
+    offset = ordinal(limited)
+    if selection.lower:
+        offset = exp.Paren(this=exp.Sub(this=offset, expression=number(selection.lower)))
     index = bigint(exp.Floor(this=exp.Mul(this=offset, expression=number(1.0 / width))))
     # Between the ends nothing is below the first bin; the upper end, and rounding, may reach one past the last.
     binned = exp.Anonymous(this="LEAST", expressions=[index, number(selection.bins - 1)])

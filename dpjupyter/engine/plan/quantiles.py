@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from dpjupyter.engine import scalar
 from dpjupyter.engine.model import TIMESTAMP, Call, Facts, Interval, Kind, Selection
-from dpjupyter.engine.plan.fixed_point import number
+from dpjupyter.engine.plan.fixed_point import compared, exact_bounds
 from dpjupyter.engine.plan.pushdown import WEIGHT_ONE, Grouping
 from dpjupyter.engine.plan.statistics import Bounds
 from dpjupyter.errors import BoundsMissing
@@ -93,7 +93,7 @@ def _end(bound: float, facts: Facts) -> exp.Expression:
         return scalar.literal(_date(round(bound)), facts.type)
     if facts.type.kind is Kind.TIMESTAMP:
         return scalar.literal(_timestamp(round(bound)), TIMESTAMP)
-    return number(float(bound))
+    return compared(float(bound), exact=exact_bounds(facts.type))
 
 
 def _date(days: int) -> str:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from sqlglot import exp
 
 from dpjupyter.engine.model import BIGINT, BOOL, DOUBLE, Call, Facts, Interval, Kind, SqlType
-from dpjupyter.engine.plan.fixed_point import number, power_of_two_at_most
+from dpjupyter.engine.plan.fixed_point import exact_bounds, number, power_of_two_at_most
 from dpjupyter.engine.plan.named import Name
 from dpjupyter.errors import BoundsMissing, UnsupportedSQL
 
@@ -40,6 +40,7 @@ class Sum:
     middles: tuple[float, float] = (0.0, 0.0)  # square, product: centres in the column's unit
     weighted: bool = False  # units with more than max_rows rows are weighted, as their count is
     floating: bool = False
+    comparable: bool = False  # with whole bounds as integers
     narrow: bool = False  # exact and small enough that the centre can be taken off each row in 64 bits
     present: bool = False  # never NULL, by its facts, and no NaN by its type
     counted: exp.Expression | None = None  # square, product: what is present exactly where the summed value is
@@ -143,6 +144,7 @@ class Statistics:
             scale,
             weighted=weighted,
             floating=facts.type.kind is Kind.FLOAT,
+            comparable=exact_bounds(facts.type),
             narrow=_narrow(facts, exact=exact),
             present=not facts.nullable and facts.type.kind is not Kind.FLOAT,
             bounds=bounds,
@@ -176,6 +178,7 @@ class Statistics:
             middles=middles,
             weighted=True,
             floating=Kind.FLOAT in (facts.type.kind, other_facts.type.kind),
+            comparable=exact_bounds(facts.type) and exact_bounds(other_facts.type),
             present=not (facts.nullable or other_facts.nullable) and Kind.FLOAT not in (facts.type.kind, other_facts.type.kind),
             bounds=bounds,
             other_bounds=other_bounds,

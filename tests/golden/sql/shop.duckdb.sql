@@ -406,15 +406,13 @@ FROM (
     t1."customer_id" AS c100013,
     LEAST(
       CAST(FLOOR(
-        (
-          CAST(CASE
-            WHEN t1."shipping" <= 0.0e0
-            THEN 0.0e0
-            WHEN t1."shipping" >= 25.0e0
-            THEN 25.0e0
-            ELSE t1."shipping"
-          END AS DOUBLE) - 0.0e0
-        ) * 81.92e0
+        CAST(CASE
+          WHEN t1."shipping" <= 0
+          THEN 0
+          WHEN t1."shipping" >= 25
+          THEN 25
+          ELSE t1."shipping"
+        END AS DOUBLE) * 81.92e0
       ) AS BIGINT),
       2047
     ) AS c100010

@@ -510,15 +510,13 @@ FROM (
     t1."CUSTOMER_ID" AS c100013,
     LEAST(
       CAST(FLOOR(
-        (
-          CAST(CASE
-            WHEN t1."SHIPPING" <= 0.0e0
-            THEN 0.0e0
-            WHEN t1."SHIPPING" >= 25.0e0
-            THEN 25.0e0
-            ELSE t1."SHIPPING"
-          END AS DOUBLE) - 0.0e0
-        ) * 81.92e0
+        CAST(CASE
+          WHEN t1."SHIPPING" <= 0
+          THEN 0
+          WHEN t1."SHIPPING" >= 25
+          THEN 25
+          ELSE t1."SHIPPING"
+        END AS DOUBLE) * 81.92e0
       ) AS BIGINT),
       2047
     ) AS c100010

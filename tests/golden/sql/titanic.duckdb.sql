@@ -210,15 +210,13 @@ SELECT
   t1."pclass" AS c12,
   LEAST(
     CAST(FLOOR(
-      (
-        CAST(CASE
-          WHEN t1."age" <= 0.0e0
-          THEN 0.0e0
-          WHEN t1."age" >= 100.0e0
-          THEN 100.0e0
-          ELSE t1."age"
-        END AS DOUBLE) - 0.0e0
-      ) * 10.24e0
+      CAST(CASE
+        WHEN t1."age" <= 0.0e0
+        THEN 0.0e0
+        WHEN t1."age" >= 100.0e0
+        THEN 100.0e0
+        ELSE t1."age"
+      END AS DOUBLE) * 10.24e0
     ) AS BIGINT),
     1023
   ) AS c100017,
@@ -232,15 +230,13 @@ GROUP BY
   t1."pclass",
   LEAST(
     CAST(FLOOR(
-      (
-        CAST(CASE
-          WHEN t1."age" <= 0.0e0
-          THEN 0.0e0
-          WHEN t1."age" >= 100.0e0
-          THEN 100.0e0
-          ELSE t1."age"
-        END AS DOUBLE) - 0.0e0
-      ) * 10.24e0
+      CAST(CASE
+        WHEN t1."age" <= 0.0e0
+        THEN 0.0e0
+        WHEN t1."age" >= 100.0e0
+        THEN 100.0e0
+        ELSE t1."age"
+      END AS DOUBLE) * 10.24e0
     ) AS BIGINT),
     1023
   );

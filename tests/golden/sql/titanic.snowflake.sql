@@ -209,15 +209,13 @@ SELECT
   t1."PCLASS" AS c12,
   LEAST(
     CAST(FLOOR(
-      (
-        CAST(CASE
-          WHEN t1."AGE" <= 0.0e0
-          THEN 0.0e0
-          WHEN t1."AGE" >= 100.0e0
-          THEN 100.0e0
-          ELSE t1."AGE"
-        END AS DOUBLE) - 0.0e0
-      ) * 10.24e0
+      CAST(CASE
+        WHEN t1."AGE" <= 0.0e0
+        THEN 0.0e0
+        WHEN t1."AGE" >= 100.0e0
+        THEN 100.0e0
+        ELSE t1."AGE"
+      END AS DOUBLE) * 10.24e0
     ) AS BIGINT),
     1023
   ) AS c100017,
@@ -231,15 +229,13 @@ GROUP BY
   t1."PCLASS",
   LEAST(
     CAST(FLOOR(
-      (
-        CAST(CASE
-          WHEN t1."AGE" <= 0.0e0
-          THEN 0.0e0
-          WHEN t1."AGE" >= 100.0e0
-          THEN 100.0e0
-          ELSE t1."AGE"
-        END AS DOUBLE) - 0.0e0
-      ) * 10.24e0
+      CAST(CASE
+        WHEN t1."AGE" <= 0.0e0
+        THEN 0.0e0
+        WHEN t1."AGE" >= 100.0e0
+        THEN 100.0e0
+        ELSE t1."AGE"
+      END AS DOUBLE) * 10.24e0
     ) AS BIGINT),
     1023
   );
