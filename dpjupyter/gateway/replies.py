@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from dpjupyter import wire
 from dpjupyter.engine.accounting import ATTO, PICO
+from dpjupyter.engine.finish import unique
 from dpjupyter.engine.ledger.records import BudgetRecord, Outlook
 from dpjupyter.engine.model import Answer, Expectation, Quote, Receipt
 from dpjupyter.engine.policy import Policy, Table
@@ -101,22 +102,6 @@ def plain(value: Any) -> wire.Value:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def unique(names: Iterable[str]) -> list[str]:
-    """Column names made unique as name, name_1, name_2."""
-    names = list(names)
-    taken = set(names)
-    seen: set[str] = set()
-    result: list[str] = []
-    for name in names:
-        new, number = name, 0
-        while new in seen or (number and new in taken):
-            number += 1
-            new = f"{name}_{number}"
-        seen.add(new)
-        result.append(new)
-    return result
 
 
 # ---------------------------------------------------------------- export
@@ -226,7 +211,7 @@ def _expected(priced: Quote, expectation: Expectation) -> wire.ColumnUtility:
 def query_reply(outcome: Outcome, request: wire.QueryRequest, *, owner: bool) -> wire.QueryReply:
     """An answer. Timings are told to owners alone."""
     answer, receipt = outcome.answer, outcome.receipt
-    names = unique(name for name, _ in answer.columns)
+    names = unique([name for name, _ in answer.columns])
     debug: dict[str, Any] | None = None
     if request.extra.debug:
         debug = {"stages": list(outcome.timings_ms) if owner else []} | ({"timings_ms": dict(outcome.timings_ms)} if owner else {})

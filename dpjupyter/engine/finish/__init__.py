@@ -9,6 +9,6 @@ kept     an answer as a table that later questions read
 
 from dpjupyter.engine.finish.answer import finish, tried
 from dpjupyter.engine.finish.filed import from_json, to_json
-from dpjupyter.engine.finish.kept import Head, head_of, keep, kept, tables_behind
+from dpjupyter.engine.finish.kept import Head, head_of, keep, kept, tables_behind, unique
 
-__all__ = ["Head", "finish", "from_json", "head_of", "keep", "kept", "tables_behind", "to_json", "tried"]
+__all__ = ["Head", "finish", "from_json", "head_of", "keep", "kept", "tables_behind", "to_json", "tried", "unique"]

@@ -61,7 +61,7 @@ def keep(answer: Answer, tables: Sequence[str], policy: Policy, *, unmetered: bo
         raise AskRefused(
             f"A saved table holds at most {MAX_CELLS:,} values; this answer has {cells:,}.", hint="Aggregate further, or add LIMIT."
         )
-    names = _unique([name for name, _ in answer.columns])
+    names = unique([name for name, _ in answer.columns])
     columns: list[dict[str, Any]] = []
     for n, (name, text) in enumerate(zip(names, (t for _, t in answer.columns), strict=True)):
         type_, values = _fitting(_type(text), answer.decimals.get(str(n)) or [row[n] for row in answer.rows])
@@ -217,7 +217,7 @@ def _reads(read: Any, value: Value) -> bool:
     return True
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique(names: Sequence[str]) -> list[str]:
     """Names as the notebook's data frame has them: a second ``n`` is ``n_1``."""
     taken, seen = set(names), set[str]()
     result: list[str] = []
